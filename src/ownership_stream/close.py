@@ -1,0 +1,141 @@
+"""Close: after every event no disagreement stays silent (``docs/rules.md``, section 2, step 16, *Restore* and *Time*).
+
+Each system that shows something else than it should, with nothing under way and no open case, is sent what it
+should show or becomes somebody's case. It decides no write: by the time it runs every changed field has its
+outcome.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec.structs import replace
+
+from ownership_stream.draft import NOTHING, Draft, without
+from ownership_stream.matrix.compiled import Field
+from ownership_stream.model import Case, Sent, SystemState
+
+MAX_RESTORES: Final = 3
+LANDING_TIME: Final = 15 * 60 * 1000
+"""Milliseconds a sent value may take to come back before it is sent once more, and again before it is a case."""
+
+
+def close(draft: Draft) -> None:
+    """Look at every field this event touched; at all of them where it sweeps."""
+    fields = draft.matrix.fields
+    names: Iterable[str] = fields if draft.swept else list(draft.touched)
+    for name in names:
+        field = fields.get(name)
+        if field is None:
+            continue
+        if name in draft.base.cases and name in draft.cases and _agreed(draft, draft.cases[name], field):
+            draft.close_case(name, "converged")
+        for key in draft.matrix.systems:
+            system = draft.systems.get(key)
+            if system is not None and system.present:
+                _settle(draft, key, system, field)
+
+
+def _agreed(draft: Draft, case: Case, field: Field) -> bool:
+    """Whether every present system shows what it should, and no request of the case still stands.
+
+    What nobody has attested at the owner is settled as soon as the owner shows the current value again.
+    """
+    name = case.field
+    judged = [draft.owner(field)] if case.reason == "unattested" else list(draft.systems)
+    present = [key for key in judged if key in draft.systems and draft.systems[key].present]
+    for key in present:
+        expected = draft.expected(key, name, field)
+        if expected is not NOTHING and draft.systems[key].shown.get(name) != expected:
+            return False
+    return bool(present) and not any(proposal.request and draft.stands(name, proposal) for proposal in case.proposals)
+
+
+def _settle(draft: Draft, key: str, system: SystemState, field: Field) -> None:
+    """One field in one system: agreed, under way, excused, sent, or a case."""
+    name = field.name
+    expected = draft.expected(key, name, field)
+    if expected is NOTHING:
+        return
+    if system.shown.get(name) == expected:
+        draft.forgive(key, name)
+        return
+    current = draft.current(name)
+    asked = name in draft.asked
+    waiting = system.outstanding.get(name, ())
+    under_way = bool(waiting) and (not asked or waiting[-1].value == expected)
+    if not current.version or under_way or name in draft.cases or name in system.baseline:
+        return
+    restore = not asked and (name in system.refused or key not in draft.swept)
+    if restore and _is_kept(draft, key, system, field):
+        return
+    if not can_send(draft, key, system):
+        return
+    if restore and current.restores >= MAX_RESTORES:
+        draft.open_case(name, "oscillation", field.escalation)
+        return
+    draft.send(key, name, expected, restore=restore)
+
+
+def _is_kept(draft: Draft, key: str, system: SystemState, field: Field) -> bool:
+    """Whether a disagreement is not restored: left by the matrix, pending, or a case as the owner itself shows it."""
+    refused = system.refused.get(field.name)
+    if not field.restore:
+        return True
+    if key != draft.owner(field) or refused is None:
+        return False
+    if refused.reason != "not_validated":
+        draft.open_case(field.name, "unattested", field.escalation)
+    return True
+
+
+def can_send(draft: Draft, key: str, system: SystemState) -> bool:
+    """Whether anything may be sent to the system now; what may not is held until a sweep."""
+    return system.present and not system.paused and not draft.paused and key not in draft.withheld
+
+
+def tick(draft: Draft) -> None:
+    """What time alone brings: landings that are overdue, cases that escalate; then every field is looked at."""
+    for key, system in list(draft.systems.items()):
+        for name in list(system.outstanding):
+            _overdue(draft, key, name)
+    for case in list(draft.cases.values()):
+        if case.due <= draft.now:
+            _escalate(draft, case)
+    draft.swept.update(draft.systems)
+
+
+def _overdue(draft: Draft, key: str, name: str) -> None:
+    """Retire what is shown already; send once more what did not land; then it has diverged."""
+    system = draft.system(key)
+    newest: Sent = system.outstanding[name][-1]
+    field = draft.matrix.fields.get(name)
+    shown = system.shown.get(name)
+    due = newest.at + LANDING_TIME <= draft.now and can_send(draft, key, system)
+    expected = NOTHING if field is None else draft.expected(key, name, field)
+    if field is None or expected is NOTHING or shown == newest.value or (due and shown == expected):
+        system.outstanding = without(system.outstanding, name)
+    elif not due:
+        return
+    elif newest.again:
+        system.outstanding = without(system.outstanding, name)
+        if name not in draft.cases:
+            draft.open_case(name, "diverged", field.escalation)
+    else:
+        draft.send(key, name, expected, restore=False, again=True)
+
+
+def _escalate(draft: Draft, case: Case) -> None:
+    """Pass a due case to the next owner of the chain, with that owner's time; the end of the chain keeps it."""
+    owner = draft.matrix.escalations.get(case.owner)
+    following = (owner.then if owner is not None else None) or case.owner
+    sla = draft.matrix.escalations[following].sla if following in draft.matrix.escalations else LANDING_TIME
+    draft.alter_case("escalated", replace(case, owner=following, due=draft.now + sla, escalated=case.escalated + 1))
+
+
+def next_due(draft: Draft) -> int:
+    """When the record wants its next tick, milliseconds; 0: never."""
+    dues = [case.due for case in draft.cases.values()] if draft.cases else []
+    for system in draft.systems.values():
+        if system.outstanding:
+            dues.extend(waiting[-1].at + LANDING_TIME for waiting in system.outstanding.values())
+    return min(dues, default=0)

@@ -1,0 +1,393 @@
+"""The decision: (matrix, state, change) -> outcomes, sends, cases and the next state.
+
+Pure and deterministic: no clock (time is the change's own and the broker's), no I/O, no Kafka, no randomness. The
+order is that of ``docs/rules.md``, section 2, and the step numbers here are its step numbers. ``delta.py`` finds
+the writes (steps 1 to 5), this module ends each of them (6 to 15), ``effects.py`` writes the ends down,
+``close.py`` settles what then differs (16); ``rules.py`` holds the conflict rules and ``draft.py`` the state while
+it changes.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec.structs import replace
+
+from ownership_stream.close import MAX_RESTORES, close, next_due, tick
+from ownership_stream.delta import find_writes, fresh_attributes, is_replay, row_state
+from ownership_stream.draft import NOTHING, Draft, Write, grant_kind
+from ownership_stream.effects import apply, hand_over, take_effect
+from ownership_stream.matrix.compiled import Grant, Matrix, Phase
+from ownership_stream.model import (
+    Change,
+    Decision,
+    FieldState,
+    Outcome,
+    RecordState,
+    RowState,
+    Send,
+    SystemState,
+    Value,
+)
+from ownership_stream.rules import BY_EVIDENCE, RULES, by_owner
+
+MAX_ANSWERS: Final = 10
+EMPTY_STATE: Final = RecordState()
+EMPTY_SYSTEM: Final = SystemState()
+RANK: Final = {"rejected": 2, "queued": 1, "applied": 0}
+"""Verdicts of a lock-step group, the worst one highest (step 15)."""
+
+
+def decide(
+    matrix: Matrix, state: RecordState | None, change: Change, withheld: frozenset[str] = frozenset()
+) -> Decision:
+    """Decide one change of one record.
+
+    ``state`` is the record's state before it (``None``: never seen) and is not touched. ``withheld`` names systems
+    that get no sends now (observe mode, a tripped breaker); outcomes do not depend on it. ``change.received`` must
+    be set.
+    """
+    draft = Draft(matrix, EMPTY_STATE if state is None else state, change, withheld)
+    KINDS[change.kind](draft)
+    return _decision(draft)
+
+
+def _decision(draft: Draft) -> Decision:
+    return Decision(
+        draft.to_state(),
+        tuple(draft.outcomes),
+        draft.noops,
+        tuple([_send(draft, key, values) for key, values in draft.sends.items()]),
+        tuple(draft.case_events),
+        tuple(draft.ended_overrides),
+        tuple(draft.restored),
+        tuple(draft.redecided),
+        next_due(draft),
+    )
+
+
+def _send(draft: Draft, key: str, values: dict[str, Value]) -> Send:
+    restore = all((key, name) in draft.restored for name in values)
+    return Send(
+        key, draft.systems[key].key, values, "restore" if restore else "change", draft.version, draft.base.version
+    )
+
+
+def _row(draft: Draft) -> None:
+    """A row event: steps 1 to 16."""
+    change = draft.change
+    known = draft.systems.get(change.system, EMPTY_SYSTEM).rows.get(change.row)
+    if known is not None and is_replay(known, change):
+        for names, request in ((change.fields, False), (change.compared, False), (change.requests, True)):
+            draft.outcomes.extend(Outcome(name, "replay", request=request) for name in names)
+        return
+    system = draft.system(change.system)
+    fresh = fresh_attributes(known, change)
+    system.rows = {**system.rows, change.row: row_state(known, change)}
+    if change.op == "d":
+        draft.noops = len(change.fields) + len(change.compared) + len(change.requests)
+        _delete(draft, system)
+        return
+    appeared = change.primary and not system.present
+    if change.primary:
+        system.present, system.key = True, change.key
+    _decide_writes(draft, find_writes(draft, system, fresh))
+    if appeared:
+        _appear(draft, system)
+    close(draft)
+
+
+def _decide_writes(draft: Draft, writes: list[Write]) -> None:
+    """Steps 6 to 15 for each write, the stage field's first with its effects."""
+    stage_field = draft.matrix.stages.field
+    rest = []
+    for write in writes:
+        if write.field.name == stage_field:
+            _verdict(draft, write)
+            take_effect(draft, write)
+            draft.outcomes.append(write.as_outcome())
+        else:
+            rest.append(write)
+    for write in rest:
+        _verdict(draft, write)
+    if len(rest) > 1:
+        _share_worst(rest)
+    for write in rest:
+        take_effect(draft, write)
+        draft.outcomes.append(write.as_outcome())
+    if draft.stage_learned:
+        _decide_again(draft, "stage")
+    if draft.care_starts:
+        hand_over(draft)
+
+
+def _verdict(draft: Draft, write: Write) -> None:
+    """Steps 6 to 14: the first answer wins."""
+    _set_phase(draft, write)
+    current = draft.current(write.field.name)
+    if write.needs_grant and _grant_for(write) is None:
+        write.end("noop")
+        return
+    _equal(draft, current, write) or _paused(draft, write) or _loop_guard(draft, current, write) or _stage(draft, write)
+    if not write.outcome:
+        _judge(draft, current, write)
+    if write.only_evidence:
+        write.end(*(("applied", "evidence") if write.outcome == "applied" else ("noop", "")))
+    elif write.outcome == "applied":
+        write.unseen = not write.seen and bool(current.version) and current.value != write.value
+        if write.grant is None:
+            write.reason = "unprotected"
+
+
+def _set_phase(draft: Draft, write: Write) -> None:
+    """Step 8: which side of care start the write stands on: the stage's own row now, any other at its source time."""
+    started = draft.care_started
+    if write.stage_row:
+        write.stage = draft.stage_now()
+        write.phase = "before" if started is None else "after"
+    else:
+        write.stage = draft.stage_at(write.at)
+        write.phase = "before" if started is None or write.at < started else "after"
+
+
+def _equal(draft: Draft, current: FieldState, write: Write) -> bool:
+    """Step 6: equal to current is no change, unless it carries newer evidence."""
+    expected = draft.expected(write.system, write.field.name, write.field)
+    full = write.request or expected is NOTHING
+    if write.value != (current.value if full else expected):
+        return False
+    news = write.evidence is not None and write.evidence != current.evidence
+    whole = full or write.field.views[write.system] == "full"
+    if current.version and news and whole and write.field.rule in BY_EVIDENCE:
+        write.only_evidence = True
+        return False
+    write.end("noop")
+    return True
+
+
+def _paused(draft: Draft, write: Write) -> bool:
+    if not draft.paused and not draft.systems[write.system].paused:
+        return False
+    write.end("queued", "paused")
+    return True
+
+
+def _loop_guard(draft: Draft, current: FieldState, write: Write) -> bool:
+    """Step 7: two automations may answer each other only so often between two writes by persons."""
+    if write.person:
+        if current.restores or current.answers or current.told:
+            draft.fields[write.field.name] = replace(current, restores=0, answers=0, told=())
+        return False
+    if write.system in current.told and (current.restores >= MAX_RESTORES or current.answers >= MAX_ANSWERS):
+        write.end("queued", "oscillation")
+        return True
+    return False
+
+
+def _stage(draft: Draft, write: Write) -> bool:
+    """Step 8: an unknown stage value, a late write over the present owner's, and a stage that nobody knows yet."""
+    field = write.field
+    if field.name == draft.matrix.stages.field:
+        if write.value not in draft.matrix.stages.map:
+            write.end("queued", "stage_unknown")
+        return bool(write.outcome)
+    if not field.by_stage:
+        return False
+    current = draft.current(field.name)
+    if draft.stages:
+        late = not write.stage_row and write.phase == "before" and draft.care_started is not None
+        if (
+            late
+            and current.system == field.owner["after"]
+            and grant_kind(current.grant) == "owner"
+            and current.at > write.at
+        ):
+            write.end("rejected", "stale")
+    elif field.critical and _differs_by_stage(draft, current, write):
+        write.end("queued", "stage")
+    return bool(write.outcome)
+
+
+def _differs_by_stage(draft: Draft, current: FieldState, write: Write) -> bool:
+    """Whether the write would end differently before and after care start; leaves the write as it was."""
+    ends = set()
+    for phase in PHASES:
+        write.phase = phase
+        _judge(draft, current, write)
+        ends.add((write.outcome, write.reason))
+        write.end("")
+    write.phase, write.grant = "before", None
+    return len(ends) > 1
+
+
+PHASES: Final[tuple[Phase, ...]] = ("before", "after")
+
+
+def _judge(draft: Draft, current: FieldState, write: Write) -> None:
+    """Steps 9 to 14, which depend on the side of care start alone."""
+    write.grant = _grant_for(write)
+    if write.grant is None and write.field.protected:
+        write.end("rejected", "owner_policy")
+        return
+    for step in JUDGEMENT:
+        verdict = step(draft, current, write)
+        if verdict is not None:
+            write.end(*verdict)
+            return
+    rule = RULES.get(write.field.rule)
+    write.end(*(("queued", "no_rule") if rule is None else rule(draft.matrix, current, write, draft.now)))
+
+
+def _grant_for(write: Write) -> Grant | None:
+    """Step 9: the first grant that covers the write."""
+    for grant in write.field.grants:
+        if _allows(grant, write):
+            return grant
+    return None
+
+
+def _allows(grant: Grant, write: Write) -> bool:
+    """Whether the grant covers this writer, here, on this side of care start and for this value."""
+    return (
+        grant.system == write.system
+        and (grant.role is None or grant.role == write.fresh.role)
+        and grant.phase in ("any", write.phase)
+        and (write.person or not grant.persons)
+        and (grant.targets is None or write.value in grant.targets)
+    )
+
+
+def _reason(_draft: Draft, _current: FieldState, write: Write) -> tuple[str, str] | None:
+    """Step 10: a person who is not the owner gives a reason for a critical field."""
+    if not write.person or write.fresh.reason:
+        return None
+    delegated = write.grant is not None and write.grant.kind != "owner"
+    asked = write.field.reason_always or (write.field.critical and delegated)
+    return ("rejected", "reason_required") if asked else None
+
+
+def _clear(_draft: Draft, _current: FieldState, write: Write) -> tuple[str, str] | None:
+    """Step 11: no automation clears a critical field."""
+    return ("queued", "clear") if write.value is None and write.field.critical and not write.person else None
+
+
+def _override(_draft: Draft, current: FieldState, write: Write) -> tuple[str, str] | None:
+    """Step 12: an override yields to its own grant, or to the owner's person who has seen it."""
+    if grant_kind(current.grant) != "override":
+        return None
+    if any(grant.id == current.grant and _allows(grant, write) for grant in write.field.grants):
+        return None
+    if by_owner(write) and write.person and write.seen:
+        return None
+    return ("rejected", "override_active")
+
+
+def _staleness(draft: Draft, current: FieldState, write: Write) -> tuple[str, str] | None:
+    """Step 13: a write that has not seen the current value must not be the older one."""
+    if write.seen or write.field.rule in BY_EVIDENCE:
+        return None
+    if write.fresh.base is not None or write.at < current.at - draft.matrix.skew:
+        return ("rejected", "stale")
+    return None
+
+
+JUDGEMENT: Final = (_reason, _clear, _override, _staleness)
+
+
+def _share_worst(writes: list[Write]) -> None:
+    """Step 15: the fields of a lock-step group win or lose together."""
+    worst: dict[str, str] = {}
+    for write in writes:
+        group = write.field.group
+        if group is not None and write.outcome in RANK and not write.only_evidence:
+            worst[group] = max(worst.get(group, "applied"), write.outcome, key=RANK.__getitem__)
+    for write in writes:
+        end = worst.get(write.field.group or "", write.outcome)
+        if write.outcome in RANK and not write.only_evidence and RANK[end] > RANK[write.outcome]:
+            write.end(end, "group")
+            write.unseen = False
+
+
+def _decide_again(draft: Draft, reason: str) -> None:
+    """Decide what waited for this reason, by steps 8 to 14; no new attempt."""
+    for case in [case for case in draft.cases.values() if case.reason == reason and case.proposals]:
+        field = draft.matrix.fields.get(case.field)
+        standing = [proposal for proposal in case.proposals if draft.stands(case.field, proposal)]
+        if not standing:
+            draft.close_case(case.field, "converged")
+            continue
+        proposal = standing[-1]
+        if field is None or draft.paused or draft.systems[proposal.system].paused:
+            continue
+        write = Write.again(field, proposal)
+        _set_phase(draft, write)
+        current = draft.current(field.name)
+        if not _stage(draft, write):
+            _judge(draft, current, write)
+        draft.touched[field.name] = None
+        if write.outcome == "queued":
+            draft.alter_case("joined", replace(case, reason=write.reason))
+            write.joined = True
+        elif write.outcome == "rejected":
+            draft.close_case(field.name, "superseded")
+            draft.refuse(write)
+        else:
+            write.unseen = not write.seen and bool(current.version) and current.value != write.value
+            apply(draft, write)
+        draft.redecided.append(write.as_outcome())
+
+
+def _delete(draft: Draft, system: SystemState) -> None:
+    """A deleted primary row: the system is absent, and nothing is cleared elsewhere."""
+    if not draft.change.primary or not system.present:
+        return
+    key = draft.change.system
+    system.present = False
+    system.shown, system.requested, system.outstanding = {}, {}, {}
+    system.accepted, system.refused, system.baseline = {}, {}, ()
+    system.rows = {name: RowState(row.position, row.change_id, recent=row.recent) for name, row in system.rows.items()}
+    owned = [
+        name for name, field in draft.matrix.fields.items() if draft.owner(field) == key and draft.current(name).version
+    ]
+    if owned and "" not in draft.cases:
+        draft.open_case("", "absent", draft.matrix.fields[owned[0]].escalation)
+
+
+def _appear(draft: Draft, system: SystemState) -> None:
+    """A system has the record (again): it is sent what it misses, except that a snapshot only lists it."""
+    key = draft.change.system
+    if "" in draft.cases and draft.cases[""].reason == "absent":
+        draft.close_case("", "converged")
+    if draft.change.op != "r":
+        draft.swept.add(key)
+        return
+    for name, field in draft.matrix.fields.items():
+        expected = draft.expected(key, name, field)
+        if draft.current(name).version and expected is not NOTHING and system.shown.get(name) != expected:
+            draft.excuse(key, name)
+
+
+def _tick(draft: Draft) -> None:
+    tick(draft)
+    close(draft)
+
+
+def _pause(draft: Draft) -> None:
+    _set_paused(draft, value=True)
+
+
+def _resume(draft: Draft) -> None:
+    """What waited is decided again, and what is missing is sent."""
+    _set_paused(draft, value=False)
+    _decide_again(draft, "paused")
+    draft.swept.update((draft.change.system,) if draft.change.system else draft.systems)
+    close(draft)
+
+
+def _set_paused(draft: Draft, *, value: bool) -> None:
+    if draft.change.system:
+        draft.system(draft.change.system).paused = value
+    else:
+        draft.paused = value
+
+
+KINDS: Final[dict[str, Callable[[Draft], None]]] = {"row": _row, "tick": _tick, "pause": _pause, "resume": _resume}

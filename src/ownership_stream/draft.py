@@ -1,0 +1,355 @@
+"""The next state of a record while one change is being decided, and a write on its way to its outcome.
+
+``decide`` must not touch the state it is given: a draft copies what it changes on the first write and shares the
+rest. It knows how a state is read (what is expected of whom, who owns what now) and written, but no order of steps
+and no rule.
+"""
+
+from copy import copy
+from enum import Enum
+from typing import Final, Literal, TypeVar
+
+from msgspec.structs import replace
+
+from ownership_stream.matrix.compiled import Field, Grant, Matrix, Phase, Summary, View
+from ownership_stream.model import (
+    Case,
+    CaseEvent,
+    Change,
+    Evidence,
+    FieldState,
+    Origin,
+    Outcome,
+    Proposal,
+    RecordState,
+    Refused,
+    Sent,
+    SystemState,
+    Value,
+)
+
+
+class _Nothing(Enum):
+    NOTHING = "nothing"
+
+
+NOTHING: Final = _Nothing.NOTHING
+"""Nothing is expected of a system, which is not the same as expecting null."""
+
+NO_CURRENT: Final = FieldState()
+STAGES_KEPT: Final = 16
+PROPOSALS_KEPT: Final = 8
+
+V = TypeVar("V")
+
+
+class Fresh:
+    """The attributes that count for this event (section 2, step 3); what is not fresh is absent here."""
+
+    __slots__ = ("actor", "base", "evidence", "marker", "origin", "reason", "role")
+
+    def __init__(self) -> None:
+        self.actor: str | None = None
+        self.role: str | None = None
+        self.origin: Origin = "automation"
+        self.reason: str | None = None
+        self.base: int | None = None
+        self.marker: str | None = None
+        self.evidence: dict[str, Evidence] = {}
+
+
+class Write:
+    """One field's write on its way to one outcome. ``outcome`` is empty until a step answers."""
+
+    __slots__ = (
+        "at", "change_id", "evidence", "field", "fresh", "grant", "joined", "needs_grant", "only_evidence",
+        "outcome", "person", "phase", "position", "reason", "request", "row", "seen", "stage", "stage_row", "system",
+        "unseen", "value",
+    )  # fmt: skip
+
+    def __init__(
+        self, field: Field, value: Value, fresh: Fresh, at: int, *, seen: bool, source: Change | Proposal
+    ) -> None:
+        self.field = field
+        self.value = value
+        self.fresh = fresh
+        self.person = fresh.origin == "person"
+        """Whether a person wrote it; an unknown actor is an automation."""
+        self.at = at
+        self.seen = seen
+        self.system = source.system
+        self.row = source.row
+        self.position = source.position
+        self.stage_row = source.stage_row
+        self.change_id = source.id if isinstance(source, Change) else source.change_id
+        self.evidence: Evidence | None = fresh.evidence.get(field.name) if fresh.evidence else None
+        self.request = False
+        self.needs_grant = False
+        """An unchanged, refused value: a write only if a rightful actor attests it."""
+        self.only_evidence = False
+        """Equal to current: only its evidence is new."""
+        self.grant: Grant | None = None
+        self.phase: Phase = "before"
+        self.stage: str | None = None
+        self.outcome = ""
+        self.reason = ""
+        self.unseen = False
+        self.joined = False
+
+    @classmethod
+    def again(cls, field: Field, proposal: Proposal) -> "Write":
+        """The write that waits in a case, to be decided once more."""
+        fresh = Fresh()
+        fresh.actor, fresh.role, fresh.origin = proposal.actor, proposal.role, proposal.origin
+        fresh.reason, fresh.base = proposal.reason, proposal.base
+        write = cls(field, proposal.value, fresh, proposal.at, seen=proposal.seen, source=proposal)
+        write.evidence, write.request = proposal.evidence, proposal.request
+        return write
+
+    def end(self, outcome: str, reason: str = "") -> None:
+        """Answer it."""
+        self.outcome = outcome
+        self.reason = reason
+
+    def as_outcome(self) -> Outcome:
+        """Its outcome, once a step has answered."""
+        grant = self.grant.id if self.grant is not None else ""
+        return Outcome(
+            self.field.name,
+            self.outcome,
+            self.reason,
+            self.field.rule,
+            grant,
+            self.stage,
+            self.unseen,
+            self.joined,
+            self.request,
+        )
+
+    def as_proposal(self) -> Proposal:
+        """What a case keeps of it."""
+        fresh = self.fresh
+        return Proposal(
+            self.system, self.value, self.change_id, self.at, self.row, self.position, fresh.actor, fresh.role,
+            fresh.origin, fresh.reason, fresh.base, self.evidence, self.seen, self.request, self.stage_row,
+        )  # fmt: skip
+
+
+class Draft:
+    """The state under decision.
+
+    Every dict it hands out is shared: replace, never mutate, except through these methods.
+    """
+
+    __slots__ = (
+        "_owned", "asked", "base", "care_started", "care_starts", "case_events", "cases", "change",
+        "ended_overrides", "fields", "matrix", "noops", "now", "outcomes", "paused", "redecided", "restored",
+        "sends", "stage_learned", "stages", "swept", "systems", "touched", "version", "withheld",
+    )  # fmt: skip
+
+    def __init__(self, matrix: Matrix, state: RecordState, change: Change, withheld: frozenset[str]) -> None:
+        self.matrix = matrix
+        self.base = state
+        self.change = change
+        self.withheld = withheld
+        self.now = change.received
+        self.version = state.version
+        self.stages = state.stages
+        self.care_started = state.care_started
+        self.paused = state.paused
+        self.systems = dict(state.systems)
+        self.fields = dict(state.fields)
+        self.cases = dict(state.cases)
+        self._owned: set[str] = set()
+        self.noops = 0
+        self.outcomes: list[Outcome] = []
+        self.redecided: list[Outcome] = []
+        self.case_events: list[CaseEvent] = []
+        self.ended_overrides: list[str] = []
+        self.sends: dict[str, dict[str, Value]] = {}
+        self.restored: list[tuple[str, str]] = []
+        self.touched: dict[str, None] = {}
+        """Fields for which *close* has to look, in order."""
+        self.asked: set[str] = set()
+        """Fields to be sent because this event changed their current value, or handed it over."""
+        self.care_starts = False
+        """An applied write of this event starts care."""
+        self.stage_learned = False
+        """The stage became known for the first time: what waited for it is decided again."""
+        self.swept: set[str] = set()
+        """Systems that are sent whatever they miss."""
+
+    def system(self, name: str) -> SystemState:
+        """The system's state, this draft's own copy from the first call on."""
+        if name in self._owned:
+            return self.systems[name]
+        old = self.systems.get(name)
+        new = SystemState() if old is None else copy(old)
+        self.systems[name] = new
+        self._owned.add(name)
+        return new
+
+    def current(self, name: str) -> FieldState:
+        """The field's current value; one of version 0 where there is none."""
+        return self.fields.get(name, NO_CURRENT)
+
+    def expected(self, key: str, name: str, field: Field) -> Value | _Nothing:
+        """What the system should show: the accepted landing, current or its summary; ``NOTHING`` by direction."""
+        view = field.views[key]
+        if view == "none":
+            return NOTHING
+        system = self.systems.get(key)
+        if system is not None and name in system.accepted:
+            return system.accepted[name]
+        current = self.fields.get(name)
+        if current is None or not current.version:
+            return None
+        return view.of(current.value) if isinstance(view, Summary) else current.value
+
+    def owner(self, field: Field) -> str:
+        """The system that owns the field now."""
+        return field.owner["before" if self.care_started is None else "after"]
+
+    def stage_now(self) -> str | None:
+        """The last known stage."""
+        return self.stages[-1][1] if self.stages else None
+
+    def stage_at(self, at: int) -> str | None:
+        """The stage in force at a source time, out of the short history."""
+        found = self.stages[0][1] if self.stages else None
+        for began, stage in self.stages:
+            if began > at:
+                break
+            found = stage
+        return found
+
+    def set_stage(self, stage: str, at: int) -> bool:
+        """Record a stage; whether care has started by it just now."""
+        began = max(at, self.stages[-1][0]) if self.stages else 0
+        self.stages = (*self.stages, (began, stage))[-STAGES_KEPT:]
+        if self.care_started is not None or stage not in self.matrix.stages.after:
+            return False
+        self.care_started = began
+        return True
+
+    def set_current(self, name: str, new: FieldState) -> None:
+        """A field's new current value: landings accepted and differences excused for the old one end here."""
+        self.fields[name] = new
+        self.asked.add(name)
+        self.touched[name] = None
+        for key, system in self.systems.items():
+            if name in system.accepted or name in system.baseline:
+                mine = self.system(key)
+                mine.accepted = without(mine.accepted, name)
+                mine.baseline = tuple(field for field in mine.baseline if field != name)
+
+    def refuse(self, write: Write) -> None:
+        """Remember that what the system shows was not taken; a request column shows nothing."""
+        if not write.request:
+            name = write.field.name
+            system = self.system(write.system)
+            seen = self.current(name).version if write.seen else -1
+            system.refused = {**system.refused, name: Refused(write.reason, seen)}
+
+    def forgive(self, key: str, name: str) -> None:
+        """The system's shown value of the field is refused no longer, and no baseline difference."""
+        system = self.systems[key]
+        if name in system.refused or name in system.baseline:
+            mine = self.system(key)
+            mine.refused = without(mine.refused, name)
+            mine.baseline = tuple(field for field in mine.baseline if field != name)
+
+    def excuse(self, key: str, name: str) -> None:
+        """List a difference as a baseline's."""
+        system = self.system(key)
+        if name not in system.baseline:
+            system.baseline = (*system.baseline, name)
+
+    def open_case(self, name: str, reason: str, owner: str, proposal: Proposal | None = None) -> bool:
+        """Open a case for the field, or join the one that is open; whether it joined."""
+        case = self.cases.get(name)
+        if case is not None:
+            proposals = case.proposals if proposal is None else (*case.proposals, proposal)[-PROPOSALS_KEPT:]
+            joined = replace(case, proposals=proposals, joined=case.joined + 1)
+            self.cases[name] = joined
+            self.case_events.append(CaseEvent("joined", joined))
+            return True
+        sla = self.matrix.escalations[owner].sla
+        opened = Case(
+            f"{self.change.id}:{name}",
+            name,
+            reason,
+            self.now,
+            owner,
+            self.now + sla,
+            () if proposal is None else (proposal,),
+        )
+        self.cases[name] = opened
+        self.case_events.append(CaseEvent("opened", opened))
+        return False
+
+    def alter_case(self, how: Literal["joined", "escalated"], case: Case) -> None:
+        """An open case in a new form: escalated, or joined where a re-decision gave it another reason."""
+        self.cases[case.field] = case
+        self.case_events.append(CaseEvent(how, case))
+
+    def close_case(self, name: str, how: Literal["converged", "superseded"]) -> None:
+        """Close the field's case where one is open."""
+        case = self.cases.pop(name, None)
+        if case is not None:
+            self.case_events.append(CaseEvent(how, case))
+
+    def stands(self, name: str, proposal: Proposal) -> bool:
+        """Whether the system still shows (or still requests) what it proposed."""
+        system = self.systems[proposal.system]
+        return (system.requested if proposal.request else system.shown).get(name) == proposal.value
+
+    def send(self, key: str, name: str, value: Value, *, restore: bool, again: bool = False) -> None:
+        """Send a field's expected value to a system: it is outstanding before it can come back."""
+        self.sends.setdefault(key, {})[name] = value
+        system = self.system(key)
+        waiting = (*system.outstanding.get(name, ()), Sent(value, self.change.id, self.now, again))
+        system.outstanding = {**system.outstanding, name: waiting}
+        current = self.fields[name]
+        if restore:
+            self.restored.append((key, name))
+        if restore or key not in current.told:
+            current = copy(current)
+            current.restores += restore
+            current.told = tuple(sorted({*current.told, key}))
+            self.fields[name] = current
+
+    def to_state(self) -> RecordState:
+        """The next state."""
+        return RecordState(
+            self.base.format,
+            self.version,
+            self.systems,
+            self.fields,
+            self.stages,
+            self.care_started,
+            self.cases,
+            self.paused,
+        )
+
+
+def without(mapping: dict[str, V], name: str) -> dict[str, V]:
+    """The mapping less one key; the same object where the key is not in it."""
+    if name not in mapping:
+        return mapping
+    return {key: value for key, value in mapping.items() if key != name}
+
+
+def complete(field: Field, view: View, shown: Value, value: Value) -> Value:
+    """A value of parts with the parts that were not carried taken from shown; ``None`` when all parts are null."""
+    if not isinstance(value, dict):
+        return value
+    parts = view.keep if isinstance(view, Summary) else field.parts
+    before = shown if isinstance(shown, dict) else {}
+    whole = {part: value[part] if part in value else before.get(part) for part in parts}
+    return whole if any(part is not None for part in whole.values()) else None
+
+
+def grant_kind(grant: str) -> str:
+    """``owner``, ``secondary``, ``override`` or empty, from a grant's id, which outlives its matrix revision."""
+    return grant.partition(":")[0]

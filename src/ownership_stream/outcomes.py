@@ -1,0 +1,133 @@
+"""Every outcome a changed field can have and every reason of a case: one closed list with a sentence each.
+
+The CLI, the conflict records and the pages all speak from this table, so that a person reads the same words everywhere:
+whose field it is, which rule spoke, and what to do instead. It knows no Kafka and no values of patients: the
+placeholders are names out of the matrix. The meaning of each row is ``docs/rules.md``.
+"""
+
+from typing import Final, NamedTuple
+
+from ownership_stream.matrix.compiled import Field, Matrix
+
+
+class Meaning(NamedTuple):
+    """What an outcome says. ``sentence`` may name ``{label} {owner} {rule} {escalation} {system}``."""
+
+    sentence: str
+    advice: str = ""
+    """What the writer, or the person who finds it in a queue, does instead."""
+
+
+OUTCOMES: Final[dict[tuple[str, str], Meaning]] = {
+    ("noop", ""): Meaning("nothing changed in {label}"),
+    ("replay", ""): Meaning("an older or repeated event of the same row; {label} was decided before"),
+    ("echo", ""): Meaning("our own write of {label} came back from the {system}"),
+    ("echo", "coerced"): Meaning(
+        "our own write of {label} landed in the {system} in another form",
+        "widen the column or align its format; the landed form is accepted until the value changes",
+    ),
+    ("baseline", ""): Meaning(
+        "a snapshot showed {label}; it is a baseline, not an edit", "see the reconciliation report"
+    ),
+    ("applied", ""): Meaning("{label} was changed by a rightful writer"),
+    ("applied", "evidence"): Meaning("{label} keeps its value and gains newer evidence"),
+    ("applied", "unprotected"): Meaning("{label} is not protected, so a writer without a grant could change it"),
+    ("rejected", "owner_policy"): Meaning(
+        "the {owner} owns {label}, and this writer has no grant for it here",
+        "make the change in the {owner}, or ask a role that the matrix names",
+    ),
+    ("rejected", "reason_required"): Meaning(
+        "{label} is critical: a person who does not own it gives a reason",
+        "save the change again with an override reason",
+    ),
+    ("rejected", "override_active"): Meaning(
+        "{label} is under an override, which yields only to its own role or to the owner's person who has seen it",
+        "ask the role that made the override, or confirm the current value in the {owner} first",
+    ),
+    ("rejected", "stale"): Meaning(
+        "the writer had not seen the current {label}", "look at the current value and make the change again"
+    ),
+    ("rejected", "transition"): Meaning(
+        "the stage map has no such step for {label}", "take an allowed step, or ask the {owner} to change the stage"
+    ),
+    ("rejected", "not_validated"): Meaning(
+        "without a validated completion {label} is not completed", "have it validated; it will then be taken"
+    ),
+    ("rejected", "not_confirmed"): Meaning(
+        "the patient has confirmed {label}, and this write is not confirmed",
+        "ask the patient, and save with the confirmation",
+    ),
+    ("rejected", "group"): Meaning(
+        "{label} moves together with a field that was rejected", "mend the other field and save all of them again"
+    ),
+    ("queued", "stage"): Meaning(
+        "the care stage is not known, and {label} would be decided differently before and after care start",
+        "set the care stage; the write is then decided again",
+    ),
+    ("queued", "stage_unknown"): Meaning(
+        "the stage is not in the stage map", "add the stage to the matrix, or correct it"
+    ),
+    ("queued", "clear"): Meaning(
+        "an automation tried to clear {label}, which is critical", "decide whether the value is really gone"
+    ),
+    ("queued", "clock"): Meaning("the evidence for {label} lies in the future", "check the clock of the source"),
+    ("queued", "tie"): Meaning(
+        "two different values of {label} have the same evidence time", "ask which of the two is right"
+    ),
+    ("queued", "transition"): Meaning(
+        "the {owner} owns {label} but the stage map has no such step", "correct the stage, or change the stage map"
+    ),
+    ("queued", "handover"): Meaning(
+        "care has started: {label} passes to the {owner}, which shows another value", "decide which value is right"
+    ),
+    ("queued", "oscillation"): Meaning(
+        "automations of both systems keep changing {label} back", "stop one of them, then decide the value"
+    ),
+    ("queued", "no_rule"): Meaning("no rule of the matrix answers for {label}", "add the case to the matrix"),
+    ("queued", "diverged"): Meaning(
+        "the {system} does not show the value of {label} that it was sent twice",
+        "check the writer that feeds the {system}",
+    ),
+    ("queued", "group"): Meaning("{label} moves together with a field that waits in the queue"),
+    ("queued", "link"): Meaning("it is not certain that both rows are the same person", "confirm or undo the link"),
+    ("queued", "paused"): Meaning("writes are paused here", "resume them; the write is then decided again"),
+    ("queued", "duplicate"): Meaning("the record probably exists already", "link it, or dismiss the match"),
+    ("failed", ""): Meaning(
+        "an internal error stopped the decision of {label}; the incoming value was not taken", "replay the dead letter"
+    ),
+}
+"""``(outcome, reason)`` -> its meaning; nothing else is ever decided."""
+
+CASE_REASONS: Final[dict[str, Meaning]] = {
+    **{reason: meaning for (outcome, reason), meaning in OUTCOMES.items() if outcome == "queued"},
+    "unattested": Meaning(
+        "the {owner} owns {label} and shows a value that no rightful writer has attested",
+        "have a rightful writer confirm the value, or set the current one again in the {owner}",
+    ),
+    "absent": Meaning(
+        "the record was deleted in a system that owns fields of it", "check whether the deletion was meant"
+    ),
+    "failed": OUTCOMES["failed", ""],
+}
+"""Reason -> meaning, for everything that waits in a queue."""
+
+ATTEMPTS: Final = frozenset({"applied", "rejected", "queued"})
+"""Outcomes that count as write attempts (section 5)."""
+
+
+def owner_name(matrix: Matrix, field: Field, *, care_started: bool) -> str:
+    """The name of the system that owns the field before or after care start."""
+    return matrix.systems[field.owner["after" if care_started else "before"]]
+
+
+def explain(matrix: Matrix, field: Field, meaning: Meaning, system: str, *, care_started: bool) -> str:
+    """One line in words, without patient values: what happened and, after a semicolon, what to do instead."""
+    names = {
+        "label": f"`{field.label}`",
+        "owner": owner_name(matrix, field, care_started=care_started),
+        "rule": field.rule,
+        "escalation": matrix.escalations[field.escalation].name,
+        "system": matrix.systems.get(system, system),
+    }
+    sentence = meaning.sentence.format(**names)
+    return f"{sentence}; {meaning.advice.format(**names)}" if meaning.advice else sentence
