@@ -121,7 +121,7 @@ def _overdue(draft: Draft, key: str, name: str) -> None:
         if name not in draft.cases:
             draft.open_case(name, "diverged", field.escalation)
     else:
-        draft.send(key, name, expected, restore=False, again=True)
+        draft.send(key, name, expected, restore=name in system.refused, again=True)
 
 
 def _escalate(draft: Draft, case: Case) -> None:

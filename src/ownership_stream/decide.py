@@ -341,6 +341,7 @@ def _delete(draft: Draft, system: SystemState) -> None:
     if not draft.change.primary or not system.present:
         return
     key = draft.change.system
+    draft.touched.update(dict.fromkeys(system.shown))
     system.present = False
     system.shown, system.requested, system.outstanding = {}, {}, {}
     system.accepted, system.refused, system.baseline = {}, {}, ()
@@ -350,6 +351,7 @@ def _delete(draft: Draft, system: SystemState) -> None:
     ]
     if owned and "" not in draft.cases:
         draft.open_case("", "absent", draft.matrix.fields[owned[0]].escalation)
+    close(draft)
 
 
 def _appear(draft: Draft, system: SystemState) -> None:

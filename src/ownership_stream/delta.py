@@ -74,17 +74,9 @@ def fresh_attributes(row: RowState | None, change: Change) -> Fresh:
 def find_writes(draft: Draft, system: SystemState, fresh: Fresh) -> list[Write]:
     """Steps 2, 4 and 5: the writes of the event; every carried column that is none has its outcome here."""
     change = draft.change
-    before = system.shown
-    fields = change.fields
-    differs = map(ne, fields.values(), map(before.get, fields))
-    moved = {name: fields[name] for name in compress(fields, differs)}
+    moved = _moved(draft, system)
     writes = _attested(draft, system, fresh, moved) if system.refused or fresh.evidence else []
-    draft.noops += len(change.fields) - len(moved) - len(writes)
-    for name, value in change.compared.items():
-        if before.get(name) == value:
-            draft.noops += 1
-        else:
-            moved[name] = value
+    draft.noops += len(change.fields) + len(change.compared) - len(moved) - len(writes)
     if moved:
         for name in _stage_first(draft.matrix, moved):
             write = _shown_anew(draft, system, fresh, name, moved[name])
@@ -93,6 +85,21 @@ def find_writes(draft: Draft, system: SystemState, fresh: Fresh) -> list[Write]:
     if change.requests:
         writes.extend(_requested(draft, system, fresh))
     return writes
+
+
+def _moved(draft: Draft, system: SystemState) -> dict[str, Value]:
+    """The shown columns that now hold something else, with whole values; one comparison for each carried column."""
+    before = system.shown
+    moved: dict[str, Value] = {}
+    for columns in (draft.change.fields, draft.change.compared):
+        differs = map(ne, columns.values(), map(before.get, columns))
+        for name in compress(columns, differs):
+            field = draft.matrix.fields.get(name)
+            if field is not None:
+                value = complete(field, field.views[draft.change.system], before.get(name), columns[name])
+                if value != before.get(name):
+                    moved[name] = value
+    return moved
 
 
 def _stage_first(matrix: Matrix, names: dict[str, Value]) -> list[str]:
@@ -147,21 +154,15 @@ def _has_seen(draft: Draft, system: SystemState, fresh: Fresh, field: Field) -> 
 
 def _shown_anew(draft: Draft, system: SystemState, fresh: Fresh, name: str, value: Value) -> Write | None:
     """One moved column: update shown, then echo (step 4), compared or snapshot (step 5), or a write."""
-    field = draft.matrix.fields.get(name)
-    if field is None:
-        draft.noops += 1
-        return None
-    before = system.shown.get(name)
-    value = complete(field, field.views[draft.change.system], before, value)
-    if value == before:
-        draft.noops += 1
-        return None
+    field = draft.matrix.fields[name]
     write = _write(draft, system, fresh, field, value)
     system.shown = {**system.shown, name: value}
     draft.touched[name] = None
     if name in system.outstanding and (reason := _echo(draft, system, fresh, name, value)) is not None:
         draft.outcomes.append(Outcome(name, "echo", reason, field.rule))
         return None
+    if draft.change.op != "r" and name in system.baseline:
+        system.baseline = tuple(listed for listed in system.baseline if listed != name)
     if name not in draft.change.fields:
         draft.noops += 1
         return None
@@ -214,7 +215,7 @@ def _baseline(draft: Draft, write: Write) -> None:
     if first:
         draft.asked.discard(name)
         for other, system in draft.systems.items():
-            if other != key and system.shown.get(name) != draft.expected(other, name, field):
+            if other != key and system.present and system.shown.get(name) != draft.expected(other, name, field):
                 draft.excuse(other, name)
 
 

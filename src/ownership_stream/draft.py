@@ -29,11 +29,13 @@ from ownership_stream.model import (
 )
 
 
-class _Nothing(Enum):
+class Nothing(Enum):
+    """The type of ``NOTHING``."""
+
     NOTHING = "nothing"
 
 
-NOTHING: Final = _Nothing.NOTHING
+NOTHING: Final = Nothing.NOTHING
 """Nothing is expected of a system, which is not the same as expecting null."""
 
 NO_CURRENT: Final = FieldState()
@@ -114,17 +116,11 @@ class Write:
     def as_outcome(self) -> Outcome:
         """Its outcome, once a step has answered."""
         grant = self.grant.id if self.grant is not None else ""
+        fresh = self.fresh
         return Outcome(
-            self.field.name,
-            self.outcome,
-            self.reason,
-            self.field.rule,
-            grant,
-            self.stage,
-            self.unseen,
-            self.joined,
-            self.request,
-        )
+            self.field.name, self.outcome, self.reason, self.field.rule, grant, self.stage, self.unseen, self.joined,
+            self.request, fresh.actor, fresh.role, fresh.origin,
+        )  # fmt: skip
 
     def as_proposal(self) -> Proposal:
         """What a case keeps of it."""
@@ -193,18 +189,9 @@ class Draft:
         """The field's current value; one of version 0 where there is none."""
         return self.fields.get(name, NO_CURRENT)
 
-    def expected(self, key: str, name: str, field: Field) -> Value | _Nothing:
-        """What the system should show: the accepted landing, current or its summary; ``NOTHING`` by direction."""
-        view = field.views[key]
-        if view == "none":
-            return NOTHING
-        system = self.systems.get(key)
-        if system is not None and name in system.accepted:
-            return system.accepted[name]
-        current = self.fields.get(name)
-        if current is None or not current.version:
-            return None
-        return view.of(current.value) if isinstance(view, Summary) else current.value
+    def expected(self, key: str, name: str, field: Field) -> Value | Nothing:
+        """What the system should show; see ``view_of``."""
+        return view_of(self.systems.get(key), name, field.views[key], self.fields.get(name))
 
     def owner(self, field: Field) -> str:
         """The system that owns the field now."""
@@ -315,7 +302,7 @@ class Draft:
             self.restored.append((key, name))
         if restore or key not in current.told:
             current = copy(current)
-            current.restores += restore
+            current.restores += restore and not again
             current.told = tuple(sorted({*current.told, key}))
             self.fields[name] = current
 
@@ -338,6 +325,17 @@ def without(mapping: dict[str, V], name: str) -> dict[str, V]:
     if name not in mapping:
         return mapping
     return {key: value for key, value in mapping.items() if key != name}
+
+
+def view_of(system: SystemState | None, name: str, view: View, current: FieldState | None) -> Value | Nothing:
+    """What a system should show: the landing accepted there, current or its summary; ``NOTHING`` by direction."""
+    if view == "none":
+        return NOTHING
+    if system is not None and name in system.accepted:
+        return system.accepted[name]
+    if current is None or not current.version:
+        return None
+    return current.value if view == "full" else view.of(current.value)
 
 
 def complete(field: Field, view: View, shown: Value, value: Value) -> Value:

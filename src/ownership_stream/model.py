@@ -53,7 +53,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forb
     id: str
     """UUIDv5 over the source's own coordinates; the same for a connector's duplicate."""
     record: str
-    kind: Literal["row", "tick", "pause", "resume"] = "row"
+    kind: Literal["row", "tick", "pause", "resume", "reset_breaker"] = "row"
     """A person's resolution, a merge and an identity link will enter here too; until then they are not words of the
     wire.
     """
@@ -244,6 +244,10 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """A queued write that joined an open case."""
     request: bool = False
     """The write came in a request column."""
+    actor: str | None = None
+    """The writer, where the event says who it was; ``None``: an unknown automation."""
+    role: str | None = None
+    origin: Origin = "automation"
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):

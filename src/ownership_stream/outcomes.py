@@ -93,7 +93,7 @@ OUTCOMES: Final[dict[tuple[str, str], Meaning]] = {
     ("queued", "paused"): Meaning("writes are paused here", "resume them; the write is then decided again"),
     ("queued", "duplicate"): Meaning("the record probably exists already", "link it, or dismiss the match"),
     ("failed", ""): Meaning(
-        "an internal error stopped the decision of {label}; the incoming value was not taken", "replay the dead letter"
+        "an internal error stopped the decision; the incoming value was not taken", "replay the dead letter"
     ),
 }
 """``(outcome, reason)`` -> its meaning; nothing else is ever decided."""
@@ -120,8 +120,8 @@ def owner_name(matrix: Matrix, field: Field, *, care_started: bool) -> str:
     return matrix.systems[field.owner["after" if care_started else "before"]]
 
 
-def explain(matrix: Matrix, field: Field, meaning: Meaning, system: str, *, care_started: bool) -> str:
-    """One line in words, without patient values: what happened and, after a semicolon, what to do instead."""
+def in_words(matrix: Matrix, field: Field, meaning: Meaning, system: str, *, care_started: bool) -> tuple[str, str]:
+    """The sentence and the advice of a meaning for one field, without patient values."""
     names = {
         "label": f"`{field.label}`",
         "owner": owner_name(matrix, field, care_started=care_started),
@@ -129,5 +129,10 @@ def explain(matrix: Matrix, field: Field, meaning: Meaning, system: str, *, care
         "escalation": matrix.escalations[field.escalation].name,
         "system": matrix.systems.get(system, system),
     }
-    sentence = meaning.sentence.format(**names)
-    return f"{sentence}; {meaning.advice.format(**names)}" if meaning.advice else sentence
+    return meaning.sentence.format(**names), meaning.advice.format(**names)
+
+
+def explain(matrix: Matrix, field: Field, meaning: Meaning, system: str, *, care_started: bool) -> str:
+    """One line in words: what happened and, after a semicolon, what to do instead."""
+    sentence, advice = in_words(matrix, field, meaning, system, care_started=care_started)
+    return f"{sentence}; {advice}" if advice else sentence

@@ -1,0 +1,60 @@
+# Every recipe sets up what it needs, in .venv of this folder, and costs nothing the second time.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+help: ## list the recipes
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: setup ## watch a simulated clinic being decided live; DEMO_SECONDS=20 make demo ends by itself
+	@$(BIN)/ownership-stream demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
+
+test: lint tools ## everything that CI runs: lint, types, layers, all tests, coverage of the core
+	@if command -v java >/dev/null && command -v mvn >/dev/null && [ -z "$${OWNERSHIP_TEST_BROKER:-}" ] \
+	  && ! docker info >/dev/null 2>&1; then $(MAKE) jars; fi
+	@$(BIN)/python -m pytest --cov --cov-report= $(PYTEST_ARGS)
+	@$(BIN)/python tests/coverage_gate.py
+
+check: test ## the same as `make test`: what CI runs
+
+lint: setup-test ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check --quiet . && echo "ruff: clean"
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
+
+unit: setup-test ## the tests that need no broker
+	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+deep: setup-test ## the property tests with many new examples
+	@OWNERSHIP_TEST_PROFILE=deep $(BIN)/python -m pytest tests/property tests/unit $(PYTEST_ARGS)
+
+format: setup-test ## let ruff mend what it can, and format
+	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format .
+
+bench-decide: setup-test ## one decide beside the JSON decode of its row, in one run
+	@$(BIN)/python benchmarks/bench_decide.py
+
+docs: setup-test ## write the generated pages anew: CLI, settings, metrics
+	@$(BIN)/python docs/generate.py
+
+jars: setup-test ## fetch the Kafka broker of the integration tests now (Java and Maven)
+	@PYTHONPATH=tests/integration $(BIN)/python -c 'from brokers import cached_jars; print("broker:", cached_jars())'
+
+lock: ## compile the lock files anew from pyproject.toml
+	@scripts/lock
+
+setup: ## make .venv with what a worker and the demo need
+	@scripts/setup run
+
+setup-test: ## make .venv with what the tests need too
+	@scripts/setup test
+
+tools: ## install or name what the tests need beside Python
+	@scripts/tools
+
+clean: ## remove what the recipes made
+	@rm -rf .venv .coverage .coverage.* coverage.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.PHONY: help demo test check lint unit deep format bench-decide docs jars lock setup setup-test tools clean

@@ -1,0 +1,71 @@
+"""What a decision counts as: the figures behind the weekly review (``docs/rules.md``, section 5).
+
+Pure: counts are keys of the metric catalogue with their label values in order, added up for a batch and counted
+only once that batch is committed. It decides nothing and knows no metrics library.
+"""
+
+from collections import Counter
+from typing import Final
+
+from ownership_stream.draft import grant_kind
+from ownership_stream.matrix.compiled import Matrix
+from ownership_stream.model import CaseEvent, Change, Decision, Outcome, RecordState
+from ownership_stream.outcomes import ATTEMPTS
+
+Counts = Counter[tuple[str, ...]]
+
+CLOSINGS: Final = frozenset({"converged", "superseded"})
+
+
+def account(counts: Counts, matrix: Matrix, before: RecordState | None, change: Change, decision: Decision) -> None:
+    """Add what one decided change counts as."""
+    system = change.system
+    if decision.noops:
+        counts["outcomes", "noop", "", system] += decision.noops
+    for outcome in decision.outcomes:
+        counts["outcomes", outcome.outcome, outcome.reason, system] += 1
+        if outcome.outcome in ATTEMPTS:
+            _attempt(counts, matrix, system, outcome)
+    for send in decision.sends:
+        counts["sends", send.system, send.kind] += 1
+    for target, field in decision.restored:
+        counts["restores", field, target] += 1
+    for event in decision.cases:
+        _case(counts, event, change.received)
+    if is_created(before, change, decision):
+        counts["records_created", system] += 1
+
+
+def _attempt(counts: Counts, matrix: Matrix, system: str, outcome: Outcome) -> None:
+    name = outcome.field
+    counts["write_attempts", name, outcome.outcome, outcome.reason, system, outcome.origin] += 1
+    if outcome.joined:
+        counts["conflict_repeats", name] += 1
+    elif (outcome.outcome != "applied" or outcome.unseen) and outcome.reason != "not_validated":
+        counts["conflicts", name, outcome.outcome] += 1
+    applied_by_person = outcome.outcome == "applied" and outcome.origin == "person"
+    if applied_by_person and matrix.fields[name].protected and grant_kind(outcome.grant) in ("secondary", "override"):
+        counts["overrides", name, outcome.grant] += 1
+
+
+def _case(counts: Counts, event: CaseEvent, now: int) -> None:
+    case = event.case
+    if event.event == "opened":
+        counts["queue_opened", case.owner, case.reason] += 1
+    elif event.event == "escalated":
+        counts["queue_escalated", case.owner] += 1
+    elif event.event in CLOSINGS:
+        counts["queue_closed", case.owner, event.event] += 1
+        counts["queue_closed_seconds", case.owner, event.event] += (now - case.opened) // 1000
+
+
+def is_created(before: RecordState | None, change: Change, decision: Decision) -> bool:
+    """Whether a system created the record by itself with this change.
+
+    No snapshot is, no repeated event, and no row beside the primary one.
+    """
+    if change.kind != "row" or change.op != "c" or not change.primary:
+        return False
+    was = before.systems.get(change.system) if before is not None else None
+    now = decision.state.systems.get(change.system)
+    return (was is None or not was.present) and now is not None and now.present

@@ -1,0 +1,430 @@
+"""The Faust app: which lanes run where, whether the worker is ready, and how it ends.
+
+Faust brings membership, assignment, agents and the worker's life; lanes bring everything else. Beside `transport`
+this is the only module that imports Faust.
+"""
+
+import asyncio
+import logging
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from os import _exit
+from pathlib import Path
+from signal import SIGINT, SIGTERM
+from typing import Any, Final, Protocol, cast
+
+import faust
+from aiohttp import web
+from faust.app.base import BootStrategy
+from faust.types import TP
+
+from ownership_stream.errors import OwnershipError
+from ownership_stream.lane import (
+    Batch,
+    Broker,
+    Lane,
+    LaneConfig,
+    LaneRunner,
+    Observer,
+    Step,
+)
+from ownership_stream.lane.runner import blame
+from ownership_stream.settings import Settings
+from ownership_stream.settings.clients import aiokafka_config, librdkafka_config
+from ownership_stream.store import WAIVE_EVICTION, RedisStore, StateStore
+from ownership_stream.topics import record_limit
+from ownership_stream.transport import BatchConsumer, BatchSchema, BatchTransport
+
+# Threads for lanes at work; those that wait hold none.
+LANE_THREADS: Final = 64
+# How long the worker may take to end after an error that ends it.
+LAST_SECONDS: Final = 30.0
+LAG_SECONDS: Final = 2.0
+# The part of the session time-out that lanes whose partition is revoked may use to settle what is at work.
+REVOKE_SHARE: Final = 0.8
+_log = logging.getLogger("ownership_stream.app")
+
+
+class Metrics(Protocol):
+    """What /metrics shows."""
+
+    def render(self) -> bytes:
+        """The metrics in the Prometheus text format."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A pure step and the topics it reads."""
+
+    step: Step
+    topics: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """What a worker needs beside its lanes' configuration; times in seconds, sizes in bytes.
+
+    `brokers` are `host:port`. `credentials` are Faust's. `grace_seconds` is what a stopping worker
+    gives its lanes to settle what is at work, `queue_depth` how many batches may wait for one lane. `http_port` 0 takes
+    a free port, None serves nothing.
+    """
+
+    lane: LaneConfig
+    brokers: Sequence[str]
+    credentials: Any = None
+    session_seconds: float = 10.0
+    grace_seconds: float = 60.0
+    queue_depth: int = 2
+    batch_rows: int = 10_000
+    batch_bytes: int = 8 * 1024 * 1024
+    http_host: str = "127.0.0.1"
+    http_port: int | None = 6066
+    data_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()) / "ownership-stream")
+
+
+def worker_config(settings: Settings, *, waived: Collection[str] = ()) -> WorkerConfig:
+    """The worker's configuration from the settings; `waived` are the checks that the embedded stack cannot answer."""
+    client = aiokafka_config(settings)
+    lane = LaneConfig(
+        app=settings.app_id,
+        client=librdkafka_config(settings),
+        record_limit=record_limit(settings),
+        transaction_seconds=settings.transaction_timeout_seconds,
+        message_seconds=settings.message_timeout_seconds,
+        waived=frozenset(waived),
+    )
+    return WorkerConfig(
+        lane=lane,
+        brokers=settings.brokers.split(","),
+        credentials=_credentials(client),
+        session_seconds=settings.session_timeout_seconds,
+        grace_seconds=settings.shutdown_grace_seconds,
+        queue_depth=settings.batch_queue_depth,
+        batch_rows=settings.batch_max_records,
+        batch_bytes=settings.batch_max_bytes,
+        http_host=settings.http_host,
+        http_port=settings.http_port,
+    )
+
+
+def redis_store(settings: Settings, *, waived: Collection[str] = ()) -> RedisStore:
+    """The store of record states from the settings."""
+    return RedisStore.from_url(
+        settings.redis_url.get_secret_value(),
+        timeout=settings.redis_timeout_seconds,
+        save_chunk=settings.redis_chunk_keys,
+        waive_eviction_check=WAIVE_EVICTION in waived,
+    )
+
+
+def _credentials(client: Mapping[str, Any]) -> Any:
+    """Faust's words for how aiokafka is to reach the brokers."""
+    context = client.get("ssl_context")
+    if "sasl_mechanism" in client:
+        return faust.SASLCredentials(
+            mechanism=client["sasl_mechanism"],
+            username=client["sasl_plain_username"],
+            password=client["sasl_plain_password"],
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context is not None else None
+
+
+class _Boot(BootStrategy):
+    """No producer and no web server of Faust's own: lanes produce, and /tables is not for the world."""
+
+    enable_kafka_producer = False
+    enable_web = False
+
+
+class OwnershipApp(faust.App):
+    """A Faust app that reads whole batches through `BatchTransport`."""
+
+    BootStrategy = _Boot
+
+    def _new_transport(self) -> BatchTransport:
+        return BatchTransport(self.conf.broker_consumer, self)
+
+
+class Lanes:
+    """The lanes of the partitions that are ours at this moment, and what can be said of them together."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        stages: Sequence[Stage],
+        store: StateStore,
+        observer: Observer,
+        fail: Callable[[OwnershipError], None],
+    ) -> None:
+        self._config = config
+        self._steps = {topic: stage.step for stage in stages for topic in stage.topics}
+        self._store = store
+        self._observer = observer
+        self._fail = fail
+        self._broker = Broker(config.lane)
+        self._runners: dict[TP, LaneRunner] = {}
+        self._joined = False
+        self._away = ""
+
+    def readiness(self) -> str:
+        """Why the worker is not ready, in words; empty if it is."""
+        if not self._joined:
+            return "no partitions assigned yet"
+        if self._away:
+            return self._away
+        return "; ".join(f"{runner.id}: {runner.reason}" for runner in self._runners.values() if runner.reason)
+
+    def deliver(self, batch: Batch) -> None:
+        """Hands a batch to its lane; what came for a lane that is gone is its next holder's."""
+        runner = self._runners.get(TP(batch.topic, batch.partition))
+        if runner is not None:
+            runner.deliver(batch)
+
+    async def assign(self, consumer: BatchConsumer, assigned: Iterable[TP]) -> None:
+        """Starts the lanes of newly assigned partitions."""
+        for tp in assigned:
+            await self._stop([tp], 0.0)
+            step = self._steps.get(tp.topic)
+            if step is None:
+                continue
+            lane = Lane(self._config.lane, self._broker, self._store, step, tp, self._observer)
+            runner = LaneRunner(lane, consumer, self._observer, inbox=self._config.queue_depth)
+            self._runners[tp] = runner
+            runner.start().add_done_callback(self._ended)
+        self._joined = True
+
+    async def revoke(self, revoked: Iterable[TP]) -> None:
+        """Stops the lanes of partitions that are ours no longer, each with its batch settled if there is time."""
+        self._joined = False
+        # The next holder fences us; until it may come the session's time is ours.
+        await self._stop(revoked, REVOKE_SHARE * self._config.session_seconds)
+
+    async def watch(self, consumer: BatchConsumer) -> None:
+        """Looks now and then whether Redis and Kafka answer, and how far behind lanes are."""
+        topic = next(iter(self._steps))
+        while True:
+            try:
+                await asyncio.to_thread(self._store.ping)
+                await asyncio.to_thread(self._broker.partitions, topic)
+                await asyncio.to_thread(self._broker.serve)
+            except OwnershipError as error:
+                self._away = str(error)
+            else:
+                self._away = ""
+            for tp, runner in list(self._runners.items()):
+                remaining = consumer.remaining(*tp)
+                if remaining is not None:
+                    self._observer.lagging(runner.id, remaining + runner.queued)
+            await asyncio.sleep(LAG_SECONDS)
+
+    async def close(self) -> None:
+        """Stops all lanes and lets go of Kafka."""
+        await self._stop(list(self._runners), self._config.grace_seconds)
+        await asyncio.to_thread(self._broker.close)
+
+    async def _stop(self, tps: Iterable[TP], grace: float) -> None:
+        stopping = [runner for tp in tps if (runner := self._runners.pop(tp, None)) is not None]
+        await asyncio.gather(*(runner.stop(grace) for runner in stopping))
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """A lane ends by itself only with an error that must end the process."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            _log.error("lane %s ended: %s", task.get_name(), blame(error), exc_info=error)
+            self._fail(error if isinstance(error, OwnershipError) else OwnershipError(blame(error)))
+
+
+class Worker:
+    """A worker at work: the Faust app, its lanes, and the answers for those who watch it."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        stages: Sequence[Stage],
+        *,
+        store: StateStore,
+        observer: Observer,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._config = config
+        self._metrics = metrics
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.lanes = Lanes(config, stages, store, observer, self._fail)
+        self.app = build_app(config, stages, self.lanes)
+        self.http_port: int | None = None
+        self._site: web.AppRunner | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Answers HTTP first, then joins the group."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LANE_THREADS, thread_name_prefix="lane"))
+        if self._config.http_port is not None:
+            await self._serve_http(self._config.http_port)
+        await self.app.start()
+        self._watch = asyncio.create_task(self.lanes.watch(_consumer_of(self.app)))
+
+    async def wait(self, stop: asyncio.Event) -> None:
+        """Returns when `stop` is set; raises the error that ends the worker."""
+        stopped = asyncio.create_task(stop.wait())
+        crashed = asyncio.create_task(self.app.wait_until_stopped())
+        try:
+            ends: set[asyncio.Future[Any]] = {stopped, crashed, self._failed}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            crashed.cancel()
+        if self._failed.done():
+            self._failed.result()
+        if not stop.is_set():
+            raise OwnershipError(f"the worker ended by itself: {self.app.crash_reason or 'no reason given'}")
+
+    async def stop(self) -> None:
+        """Settles what is at work, leaves the group, answers no more."""
+        if self._watch is not None:
+            self._watch.cancel()
+        await self.lanes.close()
+        await self.app.stop()
+        if self._site is not None:
+            await self._site.cleanup()
+        if self._failed.done():
+            self._failed.exception()
+
+    def _fail(self, error: OwnershipError) -> None:
+        """Ends the worker with this error; if it does not end in time, it is ended."""
+        if not self._failed.done():
+            self._failed.set_exception(error)
+            timer = threading.Timer(LAST_SECONDS, _exit, [1])
+            timer.daemon = True
+            timer.start()
+
+    async def _serve_http(self, port: int) -> None:
+        served = web.Application()
+        served.add_routes(
+            [
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._show_metrics),
+            ]
+        )
+        self._site = web.AppRunner(served, access_log=None)
+        await self._site.setup()
+        site = web.TCPSite(self._site, self._config.http_host, port)
+        await site.start()
+        self.http_port = self._site.addresses[0][1]
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        """Alive: the event loop answers."""
+        return web.Response(text="alive\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        reason = self.lanes.readiness()
+        return web.Response(text=f"{reason or 'ready'}\n", status=503 if reason else 200)
+
+    async def _show_metrics(self, _: web.Request) -> web.Response:
+        body = self._metrics.render() if self._metrics is not None else b""
+        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+def build_app(config: WorkerConfig, stages: Sequence[Stage], lanes: Lanes) -> OwnershipApp:
+    """The Faust app: one agent per stage hands whole batches to the lanes; assignment starts and stops them.
+
+    Every setting is given here: `env={}` keeps Faust from reading bare names of the environment.
+    """
+    app = OwnershipApp(
+        config.lane.consumer_group,
+        env={},
+        broker=[f"kafka://{broker}" for broker in config.brokers],
+        broker_credentials=config.credentials,
+        autodiscover=False,
+        datadir=str(config.data_dir),
+        web_enabled=False,
+        web_tables_enabled=False,
+        web_router_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="none",
+        consumer_max_fetch_size=config.batch_bytes,
+        broker_max_poll_records=config.batch_rows,
+        broker_session_timeout=config.session_seconds,
+        broker_heartbeat_interval=config.session_seconds / 5,
+        broker_request_timeout=max(90.0, config.session_seconds * 2),
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        worker_redirect_stdouts=False,
+    )
+    for stage in stages:
+        _add_agent(app, stage, lanes)
+
+    async def on_assigned(_: Any, assigned: Iterable[TP], **__: Any) -> None:
+        await lanes.assign(_consumer_of(app), assigned)
+
+    async def on_revoked(_: Any, revoked: Iterable[TP], **__: Any) -> None:
+        await lanes.revoke(revoked)
+
+    app.on_partitions_assigned.connect(cast("Any", on_assigned), weak=False)
+    app.on_partitions_revoked.connect(cast("Any", on_revoked), weak=False)
+    return app
+
+
+def _consumer_of(app: OwnershipApp) -> BatchConsumer:
+    return cast("BatchConsumer", app.consumer)
+
+
+def _add_agent(app: OwnershipApp, stage: Stage, lanes: Lanes) -> None:
+    async def hand_over(batches: Any) -> None:
+        async for batch in batches:
+            lanes.deliver(batch)
+
+    channel = app.topic(*stage.topics, schema=BatchSchema(), allow_empty=True)
+    app.agent(channel, name=stage.step.name)(hand_over)
+
+
+async def serve(
+    config: WorkerConfig,
+    stages: Sequence[Stage],
+    *,
+    store: StateStore,
+    observer: Observer,
+    stop: asyncio.Event,
+    metrics: Metrics | None = None,
+    started: Callable[[Worker], None] | None = None,
+) -> None:
+    """Works until `stop` is set; raises the error that must end the process. `started` is told the worker."""
+    worker = Worker(config, stages, store=store, observer=observer, metrics=metrics)
+    try:
+        await worker.start()
+        if started is not None:
+            started(worker)
+        await worker.wait(stop)
+    finally:
+        await worker.stop()
+
+
+def run_worker(
+    config: WorkerConfig,
+    stages: Sequence[Stage],
+    *,
+    store: StateStore,
+    observer: Observer,
+    metrics: Metrics | None = None,
+) -> None:
+    """Works until SIGTERM or SIGINT, then settles what is at work and returns.
+
+    Raises the `OwnershipError` that must end the process: the caller prints its line and exits with its code.
+    """
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signal in (SIGTERM, SIGINT):
+            loop.add_signal_handler(signal, stop.set)
+        await serve(config, stages, store=store, observer=observer, metrics=metrics, stop=stop)
+
+    asyncio.run(main())

@@ -1,0 +1,86 @@
+"""A worker put together from its settings: documents read, steps built, telemetry bounded.
+
+Everything that can be wrong with settings, matrix and source mappings is found here, before Kafka is spoken to. It
+starts nothing and runs nothing.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from ownership_stream import sources
+from ownership_stream.app import Stage, WorkerConfig, redis_store, worker_config
+from ownership_stream.errors import BadInputError
+from ownership_stream.matrix import compile as matrices
+from ownership_stream.matrix.compiled import Matrix
+from ownership_stream.settings import Mode, Settings
+from ownership_stream.sources import IGNORED, REASONS, Mapping, Writer
+from ownership_stream.steps import DEAD_LETTER_REASONS, DecideStep, IntakeStep, Topics
+from ownership_stream.store import RedisStore
+from ownership_stream.telemetry import LaneTelemetry, Telemetry, bounds_of
+
+
+class Assembly(NamedTuple):
+    """All parts of one worker."""
+
+    matrix: Matrix
+    mappings: tuple[Mapping, ...]
+    stages: tuple[Stage, ...]
+    config: WorkerConfig
+    store: RedisStore
+    telemetry: Telemetry
+    observer: LaneTelemetry
+
+
+def assemble(settings: Settings, *, waived: Collection[str] = ()) -> Assembly:
+    """The parts of a worker; ``waived`` are the checks that the embedded stack cannot answer.
+
+    Raises ``BadInputError`` with every mistake in the matrix and the source mappings, each at its place.
+    """
+    matrix = matrices.load(settings.matrix_path)
+    mappings = tuple(document.mapping for document in sources.load_all(settings.sources_path, matrix))
+    missing = [system for system in matrix.systems if system not in {mapping.system for mapping in mappings}]
+    if missing:
+        raise BadInputError(
+            *(f"{settings.sources_path}: no source mapping for system `{system}`" for system in missing)
+        )
+    counts = _telemetry(settings, matrix)
+    return Assembly(
+        matrix,
+        mappings,
+        stages(settings, matrix, mappings),
+        worker_config(settings, waived=waived),
+        redis_store(settings, waived=waived),
+        counts,
+        LaneTelemetry(counts),
+    )
+
+
+def stages(settings: Settings, matrix: Matrix, mappings: tuple[Mapping, ...]) -> tuple[Stage, ...]:
+    """Intake over every source topic, decide over ``ownership.changes``."""
+    topics = topics_of(settings, matrix)
+    decoders = {
+        topic: sources.decoder(mapping, matrix, epoch=settings.source_epoch.get(mapping.source, 0))
+        for mapping in mappings
+        for topic in settings.source_topics.get(mapping.source, mapping.topics)
+    }
+    writers = {mapping.system: Writer(mapping, matrix) for mapping in mappings}
+    observe = settings.mode is Mode.OBSERVE
+    decide = DecideStep(matrix, writers, topics, state_topic=settings.topic_state, observe=observe)
+    return (Stage(IntakeStep(decoders, topics), tuple(decoders)), Stage(decide, (settings.topic_changes,)))
+
+
+def topics_of(settings: Settings, matrix: Matrix) -> Topics:
+    """The names of our topics."""
+    return Topics(
+        changes=settings.topic_changes,
+        conflicts=settings.topic_conflicts,
+        resolutions=settings.topic_resolutions,
+        dead_letters=settings.topic_dead_letters,
+        apply={system: settings.topic_apply(system) for system in matrix.systems},
+        partitions=settings.partitions,
+    )
+
+
+def _telemetry(settings: Settings, matrix: Matrix) -> Telemetry:
+    bounds = bounds_of(matrix, dead_letter_reasons=(*REASONS, *DEAD_LETTER_REASONS), ignored_reasons=tuple(IGNORED))
+    return Telemetry(bounds, mode=settings.mode.value)

@@ -1,0 +1,199 @@
+"""The life of one lane in an event loop: it is started, fed batch by batch, waits, starts anew, and stops.
+
+The lane's own work runs in a thread; here is only what happens between its calls. A runner knows neither Faust nor
+Kafka: the transport hands batches in by `deliver` and is asked for them through `Feed`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, Protocol, TypeVar
+
+from ownership_stream.errors import OwnershipError, UnavailableError
+from ownership_stream.lane.commit import Lane
+from ownership_stream.lane.contract import Batch, LaneBrokenError, LaneId, LaneRefusedError, Observer
+
+_T = TypeVar("_T")
+
+FATAL_IN_A_ROW: Final = 5
+FIRST_WAIT: Final = 0.1
+LONGEST_WAIT: Final = 5.0
+IDLE_SECONDS: Final = 5.0
+# Batches that may wait while one is worked on; the transport may hand over one more that was on its way.
+INBOX: Final = 2
+
+
+class Feed(Protocol):
+    """Where a lane's batches come from."""
+
+    async def begin(self, topic: str, partition: int, offset: int) -> int:
+        """Lets the batches flow from `offset`; returns the flow's number, which each of them carries."""
+        ...
+
+    def hold(self, topic: str, partition: int) -> None:
+        """Stops handing over for now."""
+        ...
+
+    def release(self, topic: str, partition: int) -> None:
+        """Goes on handing over."""
+        ...
+
+    def end(self, topic: str, partition: int) -> None:
+        """Hands nothing more over."""
+        ...
+
+
+class LaneRunner:
+    """Keeps one lane at work while its partition is ours.
+
+    `sleep` waits that many seconds. `run` ends only by `stop`, or with the error that must end the process.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        feed: Feed,
+        observer: Observer,
+        *,
+        inbox: int = INBOX,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.id: Final[LaneId] = lane.id
+        self.reason = "starting"
+        self._lane = lane
+        self._feed = feed
+        self._observer = observer
+        self._sleep = sleep
+        self._depth = inbox
+        self._inbox: asyncio.Queue[Batch] = asyncio.Queue()
+        self._queued = 0
+        self._held = False
+        self._flow: int | None = None
+        self._broken_in_a_row = 0
+        self._busy: asyncio.Future[Any] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the lane is caught up and lacks nothing; if not, `reason` says why, in words."""
+        return not self.reason
+
+    @property
+    def queued(self) -> int:
+        """Records handed over and not yet settled, beside the batch at work."""
+        return self._queued
+
+    def start(self) -> "asyncio.Task[None]":
+        """Begins the lane's life; the task ends by `stop`, or with the error that must end the process."""
+        self._task = asyncio.create_task(self.run(), name=str(self.id))
+        return self._task
+
+    def deliver(self, batch: Batch) -> None:
+        """Takes a batch from the transport; one of a former flow is dropped, since the flow of now brings it again."""
+        if batch.flow != self._flow:
+            return
+        self._inbox.put_nowait(batch)
+        self._queued += len(batch.records)
+        if self._inbox.qsize() >= self._depth and not self._held:
+            self._held = True
+            self._feed.hold(self.id.topic, self.id.partition)
+
+    async def run(self) -> None:
+        """Starts the lane, opens the flow, settles batch after batch."""
+        await self._until_done(None)
+        await self._open()
+        while True:
+            batch = await self._take()
+            if batch is None:
+                await self._in_thread(self._lane.serve)
+            elif batch.fault is not None:
+                await self._reopen(batch.fault)
+            elif batch.flow == self._flow:
+                await self._until_done(batch)
+
+    async def stop(self, grace: float) -> None:
+        """Ends the lane's life.
+
+        A batch at work is settled if it can be within `grace` seconds; what waits is dropped, uncommitted, for the
+        next holder.
+        """
+        self._flow = None
+        self._feed.end(self.id.topic, self.id.partition)
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError, Exception):  # its error, if any, has been told where it arose
+                await self._task
+        if self._busy is not None and not self._busy.done():
+            with suppress(Exception):  # an unsettled batch is the next holder's
+                await asyncio.wait_for(asyncio.shield(self._busy), grace)
+        self._lane.close()
+        self._observer.stopped(self.id)
+
+    async def _until_done(self, batch: Batch | None) -> None:
+        """Settles the batch (None: only starts the lane), however often it takes."""
+        pause = FIRST_WAIT
+        while True:
+            try:
+                if not self._lane.standing:
+                    await self._in_thread(self._lane.start)
+                if batch is not None:
+                    await self._in_thread(self._lane.process, batch)
+            except UnavailableError as error:
+                self._wait_for(str(error))
+            except LaneBrokenError as error:
+                self._broken_in_a_row += 1
+                if self._broken_in_a_row >= FATAL_IN_A_ROW:
+                    raise LaneRefusedError(f"{error} ({FATAL_IN_A_ROW} times in a row)") from error
+                self.reason = f"starting anew: {error}"
+                self._observer.recreated(self.id, str(error))
+            else:
+                self.reason = ""
+                if batch is not None:
+                    self._broken_in_a_row = 0
+                return
+            await self._sleep(pause)
+            pause = min(pause * 2, LONGEST_WAIT)
+
+    async def _reopen(self, fault: str) -> None:
+        """A fetch failed: the lane's own start checks say what it means, then the flow begins where it stands."""
+        self._wait_for(fault)
+        self._flow = None
+        self._feed.end(self.id.topic, self.id.partition)
+        while not self._inbox.empty():
+            self._inbox.get_nowait()
+        self._queued = 0
+        self._lane.close()
+        await self._sleep(FIRST_WAIT)
+        await self._until_done(None)
+        await self._open()
+
+    async def _open(self) -> None:
+        self._held = False
+        self._flow = await self._feed.begin(self.id.topic, self.id.partition, self._lane.next)
+
+    async def _take(self) -> Batch | None:
+        """The next batch, or None after a while of idleness."""
+        if self._held and self._inbox.qsize() < self._depth:
+            self._held = False
+            self._feed.release(self.id.topic, self.id.partition)
+        try:
+            batch = await asyncio.wait_for(self._inbox.get(), IDLE_SECONDS)
+        except TimeoutError:
+            return None
+        self._queued -= len(batch.records)
+        return batch
+
+    def _wait_for(self, reason: str) -> None:
+        if reason != self.reason:
+            self._observer.waiting(self.id, reason)
+        self.reason = reason
+
+    async def _in_thread(self, function: Callable[..., _T], *arguments: Any) -> _T:
+        """The call's result. Cancelling leaves the thread at work: `stop` waits for it."""
+        self._busy = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+        return await asyncio.shield(self._busy)
+
+
+def blame(error: BaseException) -> str:
+    """One line for an error that ends the process."""
+    return str(error) if isinstance(error, OwnershipError) else f"internal error: {type(error).__name__}: {error}"

@@ -1,0 +1,337 @@
+"""A scenario as a sequence of changes, told one by one to whoever decides them.
+
+``tell`` is a generator: it yields a change and is answered with the decision, so that the same story runs through
+``decide`` (``play``), or through a stack that somebody else drives. What is given comes about by honest changes: the
+owner writes it, the others' copies land, and a snapshot finds what is said to differ. So no story begins in a state
+that the matrix could not reach, and one that would is refused with its place.
+"""
+
+from collections.abc import Generator
+from typing import Final
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import msgspec
+
+from ownership_stream.decide import decide
+from ownership_stream.matrix.compiled import Field, Matrix
+from ownership_stream.matrix.document import MatrixError, Mistake
+from ownership_stream.model import Change, Decision, RecordState, Send
+from ownership_stream.scenarios.parse import is_compared
+from ownership_stream.scenarios.story import Act, Event, Given, Landing, Scenario, Step, Wait, Who
+from ownership_stream.scenarios.words import AUTOMATED_ROLES
+
+MINUTE: Final = 60_000
+DAY: Final = 86_400_000
+STRIDE: Final = 10
+"""Distance of two positions of a row, so that a late event has room between."""
+TABLE: Final = "patient"
+GIVEN_REASON: Final = "as given"
+NAMESPACE: Final = uuid5(NAMESPACE_URL, "ownership-stream/scenarios")
+
+Answers = Generator[Change, Decision, "Told"]
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """One change with its decision; ``step`` is ``None`` for what brings about the given state."""
+
+    step: Step | None
+    change: Change
+    decision: Decision
+
+
+class Labels(msgspec.Struct, frozen=True):
+    """Versions as the author counts them, and the record versions they stand for.
+
+    The given state takes as many versions as it needs; what the author calls version 7 is the last of those. Order is
+    kept, and after the given state both count alike.
+    """
+
+    known: tuple[tuple[int, int], ...] = ()
+    """(label, record version), ascending."""
+
+    def version(self, label: int) -> int:
+        """The record version that a label stands for."""
+        top_label, top = self.known[-1] if self.known else (0, 0)
+        if label > top_label:
+            return top + label - top_label
+        return max((version for known, version in self.known if known <= label), default=0)
+
+    def label(self, version: int) -> int:
+        """The label of a record version; 0 stays 0, which is never set."""
+        if not version:
+            return 0
+        top_label, top = self.known[-1] if self.known else (0, 0)
+        if version > top:
+            return top_label + version - top
+        return min((label for label, known in self.known if known >= version), default=version)
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A story from beginning to end."""
+
+    given: tuple[Moment, ...]
+    moments: tuple[Moment, ...]
+    labels: Labels
+    stranded: tuple[Step, ...] = ()
+    """Landings of which nothing was under way."""
+
+
+def play(matrix: Matrix, scenario: Scenario) -> Told:
+    """Run a scenario through ``decide``; raises ``MatrixError`` where its given state cannot be."""
+    story = tell(matrix, scenario)
+    state: RecordState | None = None
+    try:
+        change = next(story)
+        while True:
+            decision = decide(matrix, state, change)
+            state = decision.state
+            change = story.send(decision)
+    except StopIteration as end:
+        told: Told = end.value
+        return told
+
+
+def tell(matrix: Matrix, scenario: Scenario) -> Answers:
+    """Yield each change of the story, take its decision, return the whole; raises ``MatrixError`` as ``play`` does."""
+    teller = _Teller(matrix, scenario)
+    yield from teller.give()
+    for step in scenario.steps:
+        yield from teller.act(step)
+    return Told(tuple(teller.given), tuple(teller.moments), teller.labels, tuple(teller.stranded))
+
+
+class _Row(msgspec.Struct):
+    """What a row last sent."""
+
+    position: int = 0
+    last: Change | None = None
+
+
+class _Teller:
+    """One story while it is told: the broker's clock, the rows' positions, and what is under way."""
+
+    def __init__(self, matrix: Matrix, scenario: Scenario) -> None:
+        self.matrix = matrix
+        self.scenario = scenario
+        self.clock = scenario.starts - DAY
+        self.step: Step | None = None
+        self.begun = False
+        self.given: list[Moment] = []
+        self.moments: list[Moment] = []
+        self.stranded: list[Step] = []
+        self.labels = Labels()
+        self.rows: dict[tuple[str, str], _Row] = {}
+        self.under_way: dict[str, list[tuple[str, Send]]] = {system: [] for system in matrix.systems}
+
+    # -------------------------------------------------------------------------------------------- given
+
+    def give(self) -> Generator[Change, Decision, None]:
+        """Bring about the given state."""
+        for system in self.scenario.present:
+            yield from self._row_event(Event(system=system, op="c"))
+        label = 0
+        for given in given_order(self.matrix, self.scenario.given):
+            if given.version is not None and given.version < label:
+                self._refuse(given, f"its version {given.version} would come after version {label}, given before it")
+            label = max(label, given.version or 0)
+            yield from self._given_value(given)
+            self._label(label)
+        for given in self.scenario.given:
+            yield from self._given_difference(given)
+        self.clock = max(self.clock, self.scenario.starts)
+
+    def _label(self, label: int) -> None:
+        version = self.given[-1].decision.state.version
+        known = [(known, at) for known, at in self.labels.known if known != label]
+        self.labels = Labels((*known, (label, version)))
+
+    def _given_value(self, given: Given) -> Generator[Change, Decision, None]:
+        field = self.matrix.fields[given.field]
+        started = bool(self.given) and self.given[-1].decision.state.care_started is not None
+        system = given.system or field.owner["after" if started else "before"]
+        event = Event(
+            system=system,
+            fields={given.field: given.value},
+            who=given.who or _rightful(field, system, started=started),
+            reason=GIVEN_REASON,
+            evidence={} if given.evidence is None else {given.field: given.evidence},
+            at=given.at,
+        )
+        yield from self._row_event(event)
+        decision = self.given[-1].decision
+        outcome = next((outcome for outcome in decision.outcomes if outcome.field == given.field), None)
+        if given.value is not None and (outcome is None or outcome.outcome != "applied"):
+            end = "no change" if outcome is None else f"{outcome.outcome} {outcome.reason}".strip()
+            self._refuse(
+                given, f"written in `{system}` it would be `{end}`: say who it is `from` and `by`, or tell it in `when`"
+            )
+        for key in self.matrix.systems:
+            while self.under_way[key]:
+                yield from self._land(Landing(system=key))
+
+    def _given_difference(self, given: Given) -> Generator[Change, Decision, None]:
+        for system, value in given.shown.items():
+            before = self.given[-1].decision.state.fields.get(given.field) if self.given else None
+            yield from self._row_event(Event(system=system, op="r", fields={given.field: value}))
+            after = self.given[-1].decision.state.fields.get(given.field)
+            if given.known and before is not None and after is not None and before.version != after.version:
+                self._refuse(given, f"what a snapshot of `{system}` shows becomes current: tell it in `when`")
+
+    def _refuse(self, given: Given, why: str) -> None:
+        message = f"`{given.field}` cannot be given like this: {why}"
+        raise MatrixError(self.scenario.file, (Mistake(given.place, message),))
+
+    # -------------------------------------------------------------------------------------------- when
+
+    def act(self, step: Step) -> Generator[Change, Decision, None]:
+        """One act of the story."""
+        self.step = step
+        act: Act = step.act
+        if isinstance(act, Event):
+            yield from self._row_event(act)
+        elif isinstance(act, Landing):
+            if self.under_way[act.system]:
+                yield from self._land(act)
+            else:
+                self.stranded.append(step)
+        elif isinstance(act, Wait):
+            self.clock += act.ms
+            yield from self._tell(self._control("tick", ""))
+        else:
+            self.clock += MINUTE
+            yield from self._tell(self._control(act.kind, act.system))
+
+    def _control(self, kind: str, system: str) -> Change:
+        return msgspec.convert(
+            {
+                "id": self._id(),
+                "record": self._record(),
+                "kind": kind,
+                "system": system,
+                "at": self.clock,
+                "received": self.clock,
+            },
+            Change,
+        )
+
+    def _land(self, landing: Landing) -> Generator[Change, Decision, None]:
+        """What was sent first comes back as an event of the system it was sent to."""
+        change_id, send = self.under_way[landing.system].pop(0)
+        values = {**send.values, **landing.values}
+        compared = {name: value for name, value in values.items() if is_compared(self.matrix, landing.system, name)}
+        event = Event(
+            system=landing.system,
+            row=landing.row,
+            fields={name: value for name, value in values.items() if name not in compared},
+            compared=compared,
+            who=landing.who,
+            at=landing.at,
+            arrives=landing.arrives,
+        )
+        yield from self._row_event(event, marker=change_id if landing.marked else None)
+
+    def _row_event(self, event: Event, marker: str | None = None) -> Generator[Change, Decision, None]:
+        at, received = self._times(event)
+        row = self.rows.setdefault((event.system, event.row), _Row())
+        position, change_id = self._position(row, event)
+        primary = not event.row
+        change = Change(
+            id=change_id,
+            record=self._record(),
+            system=event.system,
+            row=f"{event.system}/{event.row or TABLE}/1",
+            op=event.op,
+            key=f"{event.system}-1",
+            primary=primary,
+            stage_row=primary and event.system == self.matrix.fields[self.matrix.stages.field].owner["before"],
+            position=position,
+            at=at,
+            fields=event.fields,
+            compared=event.compared,
+            requests=event.requests,
+            actor=event.who.actor,
+            role=event.who.role,
+            origin=event.who.origin,
+            reason=event.reason,
+            base=None if event.base is None else self.labels.version(event.base),
+            evidence=event.evidence,
+            marker=marker,
+            event=_came_with_it(event),
+            received=received,
+        )
+        row.last = change
+        yield from self._tell(change)
+
+    def _times(self, event: Event) -> tuple[int, int]:
+        """The source's time and the broker's, which never goes back."""
+        following = self.clock + MINUTE if self.begun or self.step is None else self.clock
+        self.begun = self.step is not None
+        at = following if event.at is None else event.at
+        self.clock = max(self.clock, at if event.arrives is None else event.arrives)
+        return at, self.clock
+
+    def _position(self, row: _Row, event: Event) -> tuple[tuple[int, ...] | None, str]:
+        """An event's position and id."""
+        if event.position == "duplicate" and row.last is not None:
+            return row.last.position, row.last.id
+        if event.position == "none":
+            return None, self._id()
+        if event.position == "late":
+            return (row.position - STRIDE // 2,), self._id()
+        row.position += STRIDE
+        return (row.position,), self._id()
+
+    def _tell(self, change: Change) -> Generator[Change, Decision, None]:
+        decision = yield change
+        (self.given if self.step is None else self.moments).append(Moment(self.step, change, decision))
+        for send in decision.sends:
+            self.under_way[send.system].append((change.id, send))
+
+    def _id(self) -> str:
+        return str(uuid5(self._namespace(), str(len(self.given) + len(self.moments))))
+
+    def _record(self) -> str:
+        return str(self._namespace())
+
+    def _namespace(self) -> UUID:
+        return uuid5(NAMESPACE, self.scenario.name)
+
+
+def _came_with_it(event: Event) -> tuple[str, ...]:
+    """The attributes that came with the event itself: all that it has, but those that are columns."""
+    has = {
+        "actor": event.who.actor is not None,
+        "reason": event.reason is not None,
+        "base": event.base is not None,
+        "evidence": bool(event.evidence),
+    }
+    return tuple(name for name, there in has.items() if there and name not in event.sticky)
+
+
+def given_order(matrix: Matrix, given: tuple[Given, ...]) -> list[Given]:
+    """The given values in the order in which they can have come about: by their versions.
+
+    A stage that names no version comes first, but after the values that came from an owner before care start.
+    """
+    stage = next((one for one in given if one.field == matrix.stages.field and one.known), None)
+    rest = sorted((one for one in given if one.known and one is not stage), key=lambda one: one.version or 0)
+    if stage is None:
+        return rest
+    if stage.version is not None:
+        return sorted([stage, *rest], key=lambda one: one.version or 0)
+    after = stage.value in matrix.stages.after
+    last = max((place + 1 for place, one in enumerate(rest) if after and _from_before(matrix, one)), default=0)
+    return [*rest[:last], stage, *rest[last:]]
+
+
+def _from_before(matrix: Matrix, given: Given) -> bool:
+    field = matrix.fields[given.field]
+    return field.by_stage and given.system == field.owner["before"] and given.who is None
+
+
+def _rightful(field: Field, system: str, *, started: bool) -> Who:
+    """Somebody who may write the field in that system."""
+    phase = "after" if started else "before"
+    grants = [grant for grant in field.grants if grant.system == system and grant.phase in ("any", phase)]
+    role = grants[0].role if grants else None
+    return Who(role, role or "person", "automation" if role in AUTOMATED_ROLES else "person")

@@ -1,0 +1,117 @@
+"""What a source mapping gets wrong as a whole, where each of its words is right by itself.
+
+Whether every row of the matrix has a column, and every column may be there at all, is the matrix's own lint.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ownership_stream.matrix.compiled import Matrix, Summary
+from ownership_stream.matrix.document import Node, Place
+from ownership_stream.matrix.reading import Reader, brief, listed
+from ownership_stream.sources.mapping import Column, Mapping, Table
+
+if TYPE_CHECKING:
+    from ownership_stream.sources.grammar import Grammar
+
+Said = tuple[Place, str]
+
+
+def check_table(
+    reader: Reader, matrix: Matrix, table: Table, grammar: "Grammar", nodes: dict[str, Node], place: Place
+) -> None:
+    """Note every mistake of one table; ``place`` is its name's, ``nodes`` hold its keys."""
+    said = (
+        *_shown_twice(table, grammar.places),
+        *_parts(matrix, table, grammar),
+        *_evidence(matrix, table, grammar),
+        *_ids(table, grammar, nodes, place),
+        *_ignored(table, nodes),
+    )
+    for where, message in said:
+        reader.wrong(where, message)
+
+
+def check_mapping(reader: Reader, mapping: Mapping, root: Node) -> None:
+    """Note every mistake of a mapping as a whole."""
+    primary = [table.name for table in mapping.tables.values() if table.primary]
+    if mapping.tables and len(primary) != 1:
+        which = f"{listed(primary, 'and')} are" if primary else "none is"
+        reader.wrong(root.place, f"one table is the primary one, whose row is the record's presence: {which} it here")
+    shown: dict[str, str] = {}
+    for table in mapping.tables.values():
+        for field in {column.field for column in table.shown()}:
+            first = shown.setdefault(field, table.name)
+            if first != table.name:
+                reader.wrong(
+                    root.place,
+                    f"`{field}` is shown by both `{first}` and `{table.name}`: one row shows a field",
+                )
+    if mapping.actors.words and not any(table.role for table in mapping.tables.values()):
+        reader.wrong(root.place, "`roles` has no effect: no table names a `role` column")
+
+
+def _shown_twice(table: Table, places: dict[str, Place]) -> Iterator[Said]:
+    for kinds in (("input", "compared"), ("request",)):
+        first: dict[str, Column] = {}
+        for column in table.columns:
+            if column.use in kinds:
+                other = first.setdefault(column.target, column)
+                if other is not column:
+                    yield places[column.name], f"`{column.target}` is in column `{other.name}` already"
+
+
+def _parts(matrix: Matrix, table: Table, grammar: "Grammar") -> Iterator[Said]:
+    """A system that shows a field shows all of it: what has no column there would be cleared by the next write."""
+    for use in ("input", "compared", "request"):
+        columns = [column for column in table.columns if column.use == use and column.part]
+        for name in dict.fromkeys(column.field for column in columns):
+            field = matrix.fields[name]
+            view = field.views.get(grammar.system)
+            due = view.keep if isinstance(view, Summary) and use != "request" else tuple(field.parts)
+            there = {column.part for column in columns if column.field == name}
+            missing = [f"{name}.{part}" for part in due if part not in there]
+            if missing:
+                first = next(column.name for column in columns if column.field == name)
+                yield grammar.places[first], f"no column holds {listed(missing, 'and')}"
+
+
+def _evidence(matrix: Matrix, table: Table, grammar: "Grammar") -> Iterator[Said]:
+    backed = {rule.field for rule in table.evidence}
+    held = {column.field for column in table.columns}
+    for column in table.columns:
+        field = matrix.fields[column.field]
+        granted = any(grant.system == grammar.system for grant in field.grants)
+        if field.rule == "latest validated" and granted and column.use != "compared" and field.name not in backed:
+            message = f"nothing written to `{field.name}` here would count: map its `evidence`"
+            yield grammar.places[column.name], message
+    for rule in table.evidence:
+        if rule.field not in held:
+            where = grammar.places.get(rule.at.name) or next(iter(grammar.places.values()), Place(1, 1))
+            yield where, f"there is evidence for `{rule.field}`, and no column that holds it"
+
+
+def _ids(table: Table, grammar: "Grammar", nodes: dict[str, Node], place: Place) -> Iterator[Said]:
+    if not table.primary and not table.of:
+        yield (
+            place,
+            f"table {brief(table.name)} is not primary: name in `of` the columns with the primary row's key",
+        )
+    if table.primary and "of" in nodes:
+        yield nodes["of"].place, "`of` has no effect in the primary table: its own key is the record's"
+    if grammar.connector == "debezium postgresql" and "." not in table.name:
+        yield place, f"write the table with its schema, as in `public.{table.name}`"
+    if grammar.connector == "salesforce":
+        if table.record.link is not None:
+            yield (
+                nodes["record"].place,
+                "an event carries only what changed, so a column cannot say whose it is: write `key`",
+            )
+        if len(table.key) > 1:
+            yield nodes["key"].place, "a Salesforce record has one key, its id"
+
+
+def _ignored(table: Table, nodes: dict[str, Node]) -> Iterator[Said]:
+    for name in sorted(table.known()):
+        if table.ignores(name):
+            yield nodes["ignored"].place, f"column {brief(name)} is both read and ignored"

@@ -1,0 +1,172 @@
+"""How a column writes its values, both ways: what JSON may stand there, how it is read, how a value is written back.
+
+The canonical forms, and the reading of dates and instants, are ``matrix/normalise.py``'s. What is here is only what
+that module has no use for: the type that JSON must have, decimals as Kafka Connect writes them, and the way back for
+apply records.
+"""
+
+import base64
+import binascii
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, Final, get_args
+
+import msgspec
+
+from ownership_stream.matrix.compiled import Field
+from ownership_stream.matrix.normalise import ENCODINGS, NotCanonical, normalise, part, scalar
+from ownership_stream.matrix.normalise import Encoding as TimeEncoding
+from ownership_stream.model import Scalar
+
+DECIMAL: Final = "decimal"
+INTEGER: Final = "integer"
+SALESFORCE_ID: Final = "salesforce id"
+
+VALUE_ENCODINGS: Final[dict[str, str]] = {
+    "iso": "text in ISO 8601: `2026-01-31`, `2026-01-31T10:00:00.123Z`",
+    "epoch days": "days since 1970-01-01",
+    "epoch s": "seconds since 1970-01-01, UTC",
+    "epoch ms": "milliseconds since then",
+    "epoch us": "microseconds since then",
+    "epoch ns": "nanoseconds since then",
+    DECIMAL: "as Kafka Connect writes decimals: base64, its scale as in `decimal 2`; or `{scale, value}`",
+}
+"""The encodings of a column that holds a value. Without one: text, a number or a boolean as JSON has them."""
+
+KEY_ENCODINGS: Final[dict[str, str]] = {
+    INTEGER: "a whole number",
+    SALESFORCE_ID: "a Salesforce id, which screens show with 15 characters and events with 18",
+}
+"""The encodings of a column that holds a key or an id. Without one: text."""
+
+TIMED: Final = frozenset({"date", "instant"})
+"""Types whose columns declare an encoding: a bare number says nothing of its unit."""
+
+_EPOCH: Final = date(1970, 1, 1)
+_PER_SECOND: Final = {"epoch s": 1, "epoch ms": 1_000, "epoch us": 1_000_000, "epoch ns": 1_000_000_000}
+_MAX_DECIMAL_BYTES: Final = 32
+_EARLIEST: Final = -2_208_988_800_000  # 1900-01-01
+_LATEST: Final = 4_133_980_800_000  # 2101-01-01
+
+
+class VariableScaleDecimal(msgspec.Struct, frozen=True):
+    """``io.debezium.data.VariableScaleDecimal``: a NUMERIC whose column declares no scale."""
+
+    scale: int
+    value: str
+
+
+class Encoding(msgspec.Struct, frozen=True):
+    """One column's encoding: a word of ``VALUE_ENCODINGS`` or ``KEY_ENCODINGS`` (``""``: as JSON has it)."""
+
+    word: str = ""
+    scale: int | None = None
+    """Of ``decimal 2``; ``None``: the value brings its own."""
+
+    def __str__(self) -> str:
+        """As a mapping writes it."""
+        return self.word if self.scale is None else f"{self.word} {self.scale}"
+
+
+PLAIN: Final = Encoding()
+
+
+def json_type(encoding: Encoding, type_: str) -> Any:
+    """The JSON that may stand in a column of this encoding and field type, as a type for msgspec, without null."""
+    if encoding.word == DECIMAL:
+        return VariableScaleDecimal if encoding.scale is None else str
+    if encoding.word == INTEGER or encoding.word.startswith("epoch"):
+        return int
+    if type_ == "number":
+        return int | float | str
+    if type_ == "boolean":
+        return bool | int | str
+    return str
+
+
+def allowed(type_: str) -> tuple[str, ...]:
+    """The encodings that a column of this field type can have, without the plain one."""
+    if type_ == "date":
+        return ENCODINGS
+    if type_ == "instant":
+        return tuple(encoding for encoding in ENCODINGS if encoding != "epoch days")
+    return (DECIMAL,) if type_ == "number" else ()
+
+
+def canonical(field: Field, name: str, encoding: Encoding, raw: object) -> Scalar:
+    """The canonical value of a raw one for a field, or for its part ``name``; raises ``NotCanonical``."""
+    if encoding.word == DECIMAL and raw is not None:
+        raw = _decimal(raw, encoding.scale)
+    timed: TimeEncoding | None = encoding.word if encoding.word in get_args(TimeEncoding) else None  # type: ignore[assignment]  # the check before narrows it
+    if name:
+        return part(field, name, raw, timed)
+    value = normalise(field, raw, timed)
+    if isinstance(value, dict):
+        raise NotCanonical("parts where one value is due")
+    return value
+
+
+def milliseconds(encoding: Encoding, raw: object) -> int | None:
+    """A moment as milliseconds since 1970; raises ``NotCanonical``."""
+    per_second = _PER_SECOND.get(encoding.word)
+    if per_second is not None and type(raw) is int:
+        found = raw * 1000 // per_second
+        if not _EARLIEST <= found < _LATEST:
+            raise NotCanonical("a moment outside the years 1900 to 2100")
+        return found
+    text = scalar("instant", raw, "iso")
+    return None if text is None else _millis(str(text))
+
+
+def whole_number(raw: object) -> int | None:
+    """A whole number that may be written as text or as a float without fraction; raises ``NotCanonical``."""
+    number = scalar("number", raw)
+    if number is None or type(number) is int:
+        return number
+    raise NotCanonical("a fraction where a whole number is due")
+
+
+def written(encoding: Encoding, type_: str, value: Scalar) -> Any:
+    """The JSON that a column of this encoding takes for a canonical value: the reverse of reading it."""
+    if value is None or not encoding.word or encoding.word == "iso":
+        return value
+    if encoding.word == DECIMAL:
+        return _connect_decimal(Decimal(str(value)), encoding.scale)
+    if encoding.word == INTEGER:
+        return int(str(value))
+    if encoding.word == SALESFORCE_ID:
+        return value
+    if type_ == "date":
+        days = (date.fromisoformat(str(value)) - _EPOCH).days
+        return days if encoding.word == "epoch days" else days * 86_400 * _PER_SECOND[encoding.word]
+    return _millis(str(value)) * _PER_SECOND[encoding.word] // 1000
+
+
+def _millis(instant: str) -> int:
+    moment = datetime.fromisoformat(instant)
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+
+
+def _decimal(raw: object, scale: int | None) -> Decimal:
+    """Kafka Connect's Decimal: the unscaled number as big-endian two's complement, in base64."""
+    found = raw
+    if isinstance(raw, VariableScaleDecimal):
+        found, scale = raw.value, raw.scale
+    if not isinstance(found, str) or scale is None or not 0 <= scale <= _MAX_DECIMAL_BYTES:
+        raise NotCanonical("no decimal of Kafka Connect where one is due")
+    try:
+        unscaled = base64.b64decode(found, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise NotCanonical("no base64 where a decimal is due") from error
+    if not 0 < len(unscaled) <= _MAX_DECIMAL_BYTES:
+        raise NotCanonical("a decimal of more digits than any measure has")
+    return Decimal(int.from_bytes(unscaled, "big", signed=True)).scaleb(-scale)
+
+
+def _connect_decimal(value: Decimal, scale: int | None) -> Any:
+    own = max(0, -int(value.normalize().as_tuple().exponent))
+    unscaled = int(value.scaleb(own if scale is None else scale).to_integral_value())
+    length = (unscaled.bit_length() + 8) // 8
+    encoded = base64.b64encode(unscaled.to_bytes(length, "big", signed=True)).decode()
+    return {"scale": own, "value": encoded} if scale is None else encoded

@@ -1,0 +1,214 @@
+"""A source mapping, compiled: one connector's tables and columns to fields, and the way back for apply records.
+
+Shapes and the questions they answer; how a document becomes this is ``load.py``, what is wrong with it beside a matrix
+is ``check.py``, how rows are read by it is ``rows.py``. Everything here is immutable.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+import msgspec
+
+from ownership_stream.identity import key_parts
+from ownership_stream.matrix.compiled import Matrix
+from ownership_stream.model import Origin, Scalar, Value
+from ownership_stream.sources.encodings import PLAIN, Encoding, written
+
+Connector = Literal["debezium postgresql", "salesforce", "canonical"]
+Use = Literal["input", "compared", "request"]
+
+CONNECTORS: Final[dict[Connector, str]] = {
+    "debezium postgresql": "Debezium's PostgreSQL connector, JSON, the whole envelope, with or without schemas",
+    "salesforce": "Salesforce Change Data Capture through a Kafka Connect source, JSON",
+    "canonical": "our own JSON for row events, for whatever has no connector (docs/sources.md)",
+}
+SPARSE: Final[frozenset[Connector]] = frozenset({"salesforce", "canonical"})
+"""Connectors whose events carry only what changed; with the others every event carries the whole row."""
+
+UNAVAILABLE: Final = "__debezium_unavailable_value"
+"""What Debezium writes for an unchanged TOAST column unless ``unavailable.value.placeholder`` says otherwise."""
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column that holds a field, or one part of it."""
+
+    name: str
+    field: str
+    part: str = ""
+    encoding: Encoding = PLAIN
+    use: Use = "input"
+
+    @property
+    def target(self) -> str:
+        """As the document writes it: ``field`` or ``field.part``."""
+        return f"{self.field}.{self.part}" if self.part else self.field
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """A column that holds something about the row and no field: a key, an actor, a time."""
+
+    name: str
+    encoding: Encoding = PLAIN
+
+
+class RecordRule(msgspec.Struct, frozen=True):
+    """How a row says whose record it is: by the shared id in ``link``, else by ``before + key + after``."""
+
+    link: Cell | None = None
+    has_default: bool = True
+    """Whether a row without a link belongs to a record of its own."""
+    before: str = ""
+    after: str = ""
+
+
+class EvidenceRule(msgspec.Struct, frozen=True):
+    """Where a field's evidence comes from. Who vouches: a column, always one word, or the actor in one of some roles."""
+
+    field: str
+    at: Cell
+    by: Cell | None = None
+    word: str = ""
+    roles: frozenset[str] = frozenset()
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """One table (Debezium: ``schema.table``; Salesforce: the entity)."""
+
+    name: str
+    primary: bool
+    key: tuple[Cell, ...]
+    of: tuple[Cell, ...]
+    """The columns that hold the system's own key of the record; those of the key where the row is the primary one."""
+    record: RecordRule
+    columns: tuple[Column, ...]
+    actor: Cell | None = None
+    role: Cell | None = None
+    updated_at: Cell | None = None
+    reason: Cell | None = None
+    base: Cell | None = None
+    marker: Cell | None = None
+    evidence: tuple[EvidenceRule, ...] = ()
+    ignored: frozenset[str] = frozenset()
+    ignored_beginnings: tuple[str, ...] = ()
+
+    def ignores(self, column: str) -> bool:
+        """Whether the mapping says that this column means nothing."""
+        return column in self.ignored or column.startswith(self.ignored_beginnings or ("\0",))
+
+    def cells(self) -> Iterator[Cell]:
+        """Every column that is read for something beside a field."""
+        yield from (*self.key, *self.of)
+        single = (
+            self.record.link,
+            self.actor,
+            self.role,
+            self.updated_at,
+            self.reason,
+            self.base,
+            self.marker,
+        )
+        yield from (cell for cell in single if cell is not None)
+        for rule in self.evidence:
+            yield from (cell for cell in (rule.by, rule.at) if cell is not None)
+
+    def known(self) -> frozenset[str]:
+        """Every column that the mapping reads."""
+        return frozenset({column.name for column in self.columns} | {cell.name for cell in self.cells()})
+
+    def shown(self) -> tuple[Column, ...]:
+        """The columns that show fields: those that an apply record may write."""
+        return tuple(column for column in self.columns if column.use != "request")
+
+
+class Actors(msgspec.Struct, frozen=True):
+    """Who a writer is: by id (whole, else by its longest known beginning) or by the source's own word for a role."""
+
+    ids: dict[str, tuple[str | None, Origin]] = {}
+    beginnings: dict[str, tuple[str | None, Origin]] = {}
+    words: dict[str, tuple[str | None, Origin]] = {}
+
+    def of(self, actor: str | None, word: str | None = None) -> tuple[str | None, Origin]:
+        """Role and origin; whoever is not known is an automation without role (docs/rules.md, section 1, "Grant")."""
+        if word is not None and word in self.words:
+            return self.words[word]
+        if actor is None:
+            return NOBODY
+        if actor in self.ids:
+            return self.ids[actor]
+        known = [beginning for beginning in self.beginnings if actor.startswith(beginning)]
+        return self.beginnings[max(known, key=len)] if known else NOBODY
+
+
+NOBODY: Final[tuple[str | None, Origin]] = (None, "automation")
+
+
+class Mapping(msgspec.Struct, frozen=True, kw_only=True):
+    """One source."""
+
+    source: str
+    system: str
+    connector: Connector
+    topics: tuple[str, ...]
+    tables: dict[str, Table]
+    actors: Actors = Actors()
+    own_client: str = ""
+    """What our own writer calls itself to Salesforce (``Sforce-Call-Options: client=``)."""
+    unavailable: str = UNAVAILABLE
+    ignored_tables: frozenset[str] = frozenset()
+
+    @property
+    def sparse(self) -> bool:
+        """Whether an event carries only what changed."""
+        return self.connector in SPARSE
+
+    @property
+    def primary(self) -> Table:
+        """The table whose row is the record's presence in the system."""
+        return next(table for table in self.tables.values() if table.primary)
+
+    def columns(self) -> tuple[tuple[str, Column], ...]:
+        """Every (table, column) that holds a field: each has a row in the matrix."""
+        return tuple((table.name, column) for table in self.tables.values() for column in table.columns)
+
+    def fields(self) -> frozenset[str]:
+        """Every field that the source holds in any column."""
+        return frozenset(column.field for _, column in self.columns())
+
+
+class Writer:
+    """The reverse of a mapping: what an apply record for its system writes where."""
+
+    def __init__(self, mapping: Mapping, matrix: Matrix) -> None:
+        table = mapping.primary
+        self.system = mapping.system
+        self.schema, _, self.table = table.name.rpartition(".")
+        self.marker = table.marker.name if table.marker else ""
+        self._key = tuple((cell.name, cell.encoding) for cell in table.key)
+        self._columns: dict[str, list[tuple[Column, str]]] = {}
+        for column in table.shown():
+            field = matrix.fields[column.field]
+            type_ = field.parts[column.part] if column.part else field.type
+            self._columns.setdefault(column.field, []).append((column, type_))
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields that have a column to be written to."""
+        return frozenset(self._columns)
+
+    def key(self, key: str) -> dict[str, Any]:
+        """The key columns of the system's own key, as the source writes them; raises ``BadId``."""
+        parts = key_parts(key, len(self._key))
+        return {name: written(encoding, "text", part) for (name, encoding), part in zip(self._key, parts, strict=True)}
+
+    def columns(self, field: str, value: Value) -> dict[str, Any]:
+        """Column -> what to write there for a field's value; raises ``KeyError`` for a field without column."""
+        return {
+            column.name: written(column.encoding, type_, _of(value, column.part))
+            for column, type_ in self._columns[field]
+        }
+
+
+def _of(value: Value, part: str) -> Scalar:
+    if isinstance(value, dict):
+        return value.get(part)
+    return value

@@ -1,0 +1,319 @@
+"""One table's rows as changes, by a plan that is compiled once: no look at the mapping while rows are read.
+
+A row arrives as a msgspec struct of the table's columns, so that types and unknown columns are checked while it is
+decoded. What a row's columns mean as values is ``columns.py``'s; here is whose row it is, who wrote it, and what backs it.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import astuple
+
+from ownership_stream.identity import BadId, change_id, record_id, row_key, row_name, salesforce_id
+from ownership_stream.matrix.compiled import Field, Matrix, Summary
+from ownership_stream.matrix.normalise import NotCanonical, scalar
+from ownership_stream.model import Change, Evidence, Op, Origin
+from ownership_stream.sources.columns import Attribute, Group, Memo, Section, Unmapped
+from ownership_stream.sources.encodings import (
+    PLAIN,
+    SALESFORCE_ID,
+    Encoding,
+    canonical,
+    json_type,
+    milliseconds,
+    whole_number,
+)
+from ownership_stream.sources.guard import mistyped
+from ownership_stream.sources.mapping import Cell, Column, EvidenceRule, Mapping, Table, Use
+from ownership_stream.sources.result import Undecodable
+
+# A NUMERIC column that TOAST left out: the same words, as base64 like every decimal.
+_UNAVAILABLE_DECIMAL: Final = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="
+
+Values = tuple[Any, ...]
+"""A row: the raw values of its columns in the plan's order, ``UNSET`` where one was not carried."""
+
+
+class Envelope(NamedTuple):
+    """What an event says about a row beside its columns. ``None``: the event itself says nothing of it."""
+
+    op: Op
+    position: tuple[int, ...] | None
+    at: int
+    version: str
+    """The source's version in its own words; together with the row and the operation it names the change."""
+    occurrence: str = ""
+    """What tells two events of one version apart, where a source has such."""
+    actor: str | None = None
+    role: str | None = None
+    origin: Origin | None = None
+    reason: str | None = None
+    base: int | None = None
+    marker: str | None = None
+    evidence: dict[str, Evidence] | None = None
+    trace: dict[str, str] = {}  # noqa: RUF012 (never written to)
+
+
+class _Backing(NamedTuple):
+    """Where the evidence of one field is read."""
+
+    rule: EvidenceRule
+    at: Attribute
+    by: Attribute
+
+
+class RowPlan:
+    """How the rows of one table are read; made once for each table of a mapping, shared by threads."""
+
+    def __init__(self, table: Table, mapping: Mapping, matrix: Matrix) -> None:
+        self.table, self.mapping = table, mapping
+        self.what = f"table `{table.name}`"
+        self._matrix = matrix
+        self._seed: dict[Hashable, Any] = {
+            None: None,
+            UNSET: UNSET,
+            mapping.unavailable: UNSET,
+            _UNAVAILABLE_DECIMAL: UNSET,
+        }
+        laid = [self._laid(use) for use in ("input", "compared", "request")]
+        self._lay_out([column for columns in laid for column in columns])
+        self._inputs, self._compared, self._requests = (self._section(columns) for columns in laid)
+        self.stage_row = matrix.stages.field in {column.field for column in laid[0]}
+        self._keys = tuple((cell, self.index[cell.name]) for cell in table.key)
+        self._of = tuple((cell, self.index[cell.name]) for cell in table.of)
+        self._attach(table)
+
+    # ------------------------------------------------------------------------------------------------ the plan
+
+    def _laid(self, use: Use) -> list[Column]:
+        """The columns of one use, single ones first, then those of each field of parts side by side."""
+        columns = [column for column in self.table.columns if column.use == use]
+        fields = list(dict.fromkeys(column.field for column in columns))
+        return sorted(columns, key=lambda column: fields.index(column.field) if column.part else -1)
+
+    def _lay_out(self, columns: list[Column]) -> None:
+        """The struct of a row: the columns that hold fields, those read for something else, then those ignored."""
+        table = self.table
+        types = {column.name: json_type(column.encoding, self._type(column)) for column in columns}
+        if table.base is not None:
+            types.setdefault(table.base.name, int | float | str)
+        for cell in table.cells():
+            types.setdefault(cell.name, json_type(cell.encoding, "text"))
+        self.index = {name: index for index, name in enumerate(types)}
+        self.first_ignored = len(types)
+        fields: list[tuple[str, Any, Any]] = [
+            (f"c{index}", type_ | msgspec.UnsetType | None, UNSET) for index, type_ in enumerate(types.values())
+        ]
+        ignored = sorted(table.ignored - types.keys())
+        fields += [(f"c{len(types) + i}", msgspec.Raw | msgspec.UnsetType, UNSET) for i in range(len(ignored))]
+        names = dict(zip((field[0] for field in fields), (*types, *ignored), strict=True))
+        self.struct = msgspec.defstruct("Row", fields, rename=names, forbid_unknown_fields=True, frozen=True, gc=False)
+        self.decode = msgspec.json.Decoder(self.struct).decode
+
+    def _section(self, columns: list[Column]) -> Section:
+        single = [(column.field, self._memo(column)) for column in columns if not column.part]
+        groups = []
+        for field in dict.fromkeys(column.field for column in columns if column.part):
+            of = [column for column in columns if column.field == field]
+            parts, memos = [column.part for column in of], [self._memo(column) for column in of]
+            groups.append(Group(field, parts, memos, self.index[of[0].name]))
+        return Section(self.index[columns[0].name] if columns else 0, single, groups)
+
+    def _attach(self, table: Table) -> None:
+        self._actor, self._role = self._text(table.actor), self._text(table.role)
+        self._reason, self._marker = self._text(table.reason), self._text(table.marker)
+        self._base = self._attribute(table.base, whole_number)
+        self._updated_at = self._moment(table.updated_at)
+        self._evidence = tuple(_Backing(rule, self._moment(rule.at), self._text(rule.by)) for rule in table.evidence)
+        actors = self.mapping.actors
+        self._known = Memo(lambda who: actors.of(*who), {})
+
+    def _type(self, column: Column) -> str:
+        field = self._matrix.fields[column.field]
+        return field.parts[column.part] if column.part else field.type
+
+    def _memo(self, column: Column) -> Memo:
+        """The memo of a column that holds a field."""
+        field, encoding, part = self._as_shown(column), column.encoding, column.part
+        return Memo(self._named(column.name, lambda raw: canonical(field, part, encoding, raw)), self._seed)
+
+    def _as_shown(self, column: Column) -> Field:
+        """The field, without its choices where the system shows a summary: those are the full value's."""
+        field = self._matrix.fields[column.field]
+        if isinstance(field.views.get(self.mapping.system), Summary):
+            return msgspec.structs.replace(field, choices=())
+        return field
+
+    def _text(self, cell: Cell | None) -> Attribute:
+        return self._attribute(cell, lambda raw: scalar("text", raw))
+
+    def _moment(self, cell: Cell | None) -> Attribute:
+        encoding = cell.encoding if cell else PLAIN
+        return self._attribute(cell, lambda raw: milliseconds(encoding, raw))
+
+    def _attribute(self, cell: Cell | None, compute: Callable[[Any], Any]) -> Attribute:
+        if cell is None:
+            return Unmapped()
+        seed = dict.fromkeys(self._seed)  # not carried, unavailable and null say the same: nothing
+        return Attribute(self.index[cell.name], Memo(self._named(cell.name, compute), seed))
+
+    def _named(self, column: str, compute: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """``compute``, whose failure names the column."""
+
+        def computed(raw: Any) -> Any:
+            try:
+                return compute(raw)
+            except NotCanonical as error:
+                raise Undecodable("not_canonical", f"{self.what}, column `{column}`: {error.reason}") from None
+
+        return computed
+
+    # ------------------------------------------------------------------------------------------------ rows
+
+    def values(self, row: dict[str, Any]) -> Values:
+        """A row from a dictionary of its columns, types and names checked; raises ``Undecodable``."""
+        try:
+            return astuple(msgspec.convert(row, self.struct))
+        except msgspec.ValidationError as error:
+            raise mistyped(error, self.what) from None
+
+    def change(self, values: Values, envelope: Envelope, key: str | None = None) -> Change:
+        """The row event as a change; raises ``Undecodable``. ``key`` is the row's where the event itself names it."""
+        op, table, mapping = envelope.op, self.table, self.mapping
+        if key is None:
+            key = self._key(values, self._keys)
+        own = key if table.primary else self._key(values, self._of)
+        record = self._record(values, own, op)
+        row = row_name(mapping.source, table.name, key)
+        identity = change_id(f"{row}/{envelope.version}/{op}{envelope.occurrence}")
+        if op == "d":
+            # The row's last values and its last writer are no news: who deleted it is not said.
+            said = _NOTHING_SAID
+        else:
+            said = self._said(values, envelope)
+        return Change(
+            id=identity,
+            record=record,
+            system=mapping.system,
+            row=row,
+            op=op,
+            key=own,
+            primary=table.primary,
+            stage_row=self.stage_row,
+            position=envelope.position,
+            at=envelope.at,
+            fields={} if op == "d" else self._inputs.read(values),
+            compared={} if op == "d" else self._compared.read(values),
+            requests={} if op == "d" else self._requests.read(values),
+            actor=said.actor,
+            role=said.role,
+            origin=said.origin,
+            updated_at=said.updated_at,
+            reason=said.reason,
+            base=said.base,
+            evidence=said.evidence,
+            marker=said.marker,
+            event=said.event,
+            source_version=envelope.version,
+            trace=envelope.trace,
+        )
+
+    def _said(self, values: Values, envelope: Envelope) -> "_Said":
+        """Who wrote the row, and with what words beside its values."""
+        actor = envelope.actor or self._actor.read(values)
+        role, origin = envelope.role, envelope.origin
+        if origin is None:
+            role, origin = self._known[actor, self._role.read(values)]
+        reason = envelope.reason or self._reason.read(values)
+        base = self._base.read(values) if envelope.base is None else envelope.base
+        evidence = self._backed(values, actor, role)
+        if envelope.evidence:
+            evidence = evidence | envelope.evidence
+        event: tuple[str, ...] = ()
+        if self.mapping.sparse:
+            # Such an event carries only what changed: whatever it carries is fresh.
+            carried = (("actor", envelope.actor), ("reason", reason), ("base", base), ("evidence", evidence or None))
+            event = tuple(name for name, value in carried if value is not None)
+        marker = envelope.marker or self._marker.read(values)
+        return _Said(actor, role, origin, self._updated_at.read(values), reason, base, evidence, marker, event)
+
+    def _backed(self, values: Values, actor: str | None, role: str | None) -> dict[str, Evidence]:
+        found = {}
+        for rule, when, who in self._evidence:
+            at = when.read(values)
+            if rule.by is not None:
+                by = who.read(values)
+            else:
+                by = None if at is None else rule.word or (actor if role in rule.roles else None)
+            if by is not None or at is not None:
+                found[rule.field] = Evidence(by, at)
+        return found
+
+    # ------------------------------------------------------------------------------------------------ ids
+
+    def _key(self, values: Values, cells: Iterable[tuple[Cell, int]]) -> str:
+        parts = []
+        for cell, index in cells:
+            raw = values[index]
+            if raw is None or raw is UNSET:
+                raise Undecodable("missing_key", f"{self.what}: the key column `{cell.name}` is not there, or null")
+            parts.append(_id_text(cell.encoding, raw))
+        try:
+            return row_key(parts)
+        except BadId as error:
+            raise Undecodable("bad_key", f"{self.what}: the key is {error}") from None
+
+    def _record(self, values: Values, key: str, op: Op) -> str:
+        """Whose record the row is; raises ``Undecodable``."""
+        rule = self.table.record
+        shared = None
+        if rule.link is not None:
+            raw = values[self.index[rule.link.name]]
+            unknown = raw is UNSET or self._seed.get(raw) is UNSET
+            if unknown or (raw is None and op == "d" and not self._is_whole(values)):
+                raise Undecodable("no_record", f"{self.what}: {self._unlinked(rule.link.name)}")
+            shared = None if raw is None else _id_text(rule.link.encoding, raw)
+        try:
+            record = record_id(shared, f"{rule.before}{key}{rule.after}" if rule.has_default else None)
+        except BadId as error:
+            raise Undecodable("bad_key", f"{self.what}: the record id is {error}") from None
+        if record is None:
+            raise Undecodable("no_record", f"{self.what}: the link column is null, and the mapping has no `else`")
+        return record
+
+    def _is_whole(self, values: Values) -> bool:
+        """Whether a deleted row shows more than its key.
+
+        PostgreSQL's default replica identity logs only the key, and the connector fills the rest with nulls, or with
+        empty defaults where a column takes no null.
+        """
+        keys = {index for _, index in (*self._keys, *self._of)}
+        shown = enumerate(values[: self.first_ignored])
+        return any(value and value is not UNSET for index, value in shown if index not in keys)
+
+    def _unlinked(self, column: str) -> str:
+        advice = "send it in every event" if self.mapping.sparse else "set `replica identity full` on the table"
+        return f"the event does not carry `{column}`, which says whose record it is: {advice}"
+
+
+class _Said(NamedTuple):
+    """What a row says of its writer and of the write."""
+
+    actor: str | None
+    role: str | None
+    origin: Origin
+    updated_at: int | None
+    reason: str | None
+    base: int | None
+    evidence: dict[str, Evidence]
+    marker: str | None
+    event: tuple[str, ...]
+
+
+_NOTHING_SAID: Final = _Said(None, None, "automation", None, None, None, {}, None, ())
+
+
+def _id_text(encoding: Encoding, raw: Any) -> str:
+    return salesforce_id(raw) if encoding.word == SALESFORCE_ID else str(raw)

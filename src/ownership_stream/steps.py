@@ -1,0 +1,301 @@
+"""The way of a change, both stages: what arrives, what becomes of it, and where everything goes.
+
+*Intake* turns the rows of source topics into changes on ``ownership.changes``, keyed by record. *Decide* takes each
+change in its record's one order, decides it by the matrix and sends what follows: approved values to the apply
+topics, rejected and queued writes to the conflicts, how conflicts ended to the resolutions. What cannot be read is
+a dead letter with its own bytes. Every record ends in one of these, and no log line is an outcome.
+
+Both steps are pure: a batch and its states in, outputs and new states out. Transactions, offsets and the store are the
+lane's; the policy is ``decide``'s.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from struct import pack
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+from ownership_stream.accounting import Counts, account
+from ownership_stream.breaker import Breaker, after, reset
+from ownership_stream.decide import decide
+from ownership_stream.identity import partition_of
+from ownership_stream.lane.contract import LaneRefusedError, Output, Record, StepResult
+from ownership_stream.matrix.compiled import Matrix
+from ownership_stream.model import Case, CaseEvent, Change, Decision, Outcome, RecordState
+from ownership_stream.reports import Reports
+from ownership_stream.sources.mapping import Writer
+from ownership_stream.sources.result import Decoded, Undecodable
+from ownership_stream.wire import (
+    JSON,
+    Message,
+    WireError,
+    apply_record,
+    change_message,
+    dead_letter,
+    pack_state,
+    unpack_state,
+)
+
+BREAKER: Final = "__breaker"
+"""The state that is no record's: the lane's breaker."""
+
+DUE_BYTES: Final = 8
+"""A packed state begins with the time of the tick it wants: big-endian milliseconds, 0 for never."""
+
+DEAD_LETTER_REASONS: Final = ("internal", "foreign")
+"""Reasons of dead letters that decoding does not give: a decision that failed, and a change that is none of ours."""
+
+
+class Topics(NamedTuple):
+    """The names of our topics, and how many partitions those have that are keyed by record."""
+
+    changes: str
+    conflicts: str
+    resolutions: str
+    dead_letters: str
+    apply: Mapping[str, str]
+    """System -> its apply topic."""
+    partitions: int
+
+
+class SourceDecoder(Protocol):
+    """What intake asks of a source: see ``sources.Decoder``."""
+
+    def decode(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        timestamp_ms: int,
+        headers: Sequence[tuple[str, bytes | None]] = (),
+    ) -> Decoded:
+        """The changes of one source record; raises ``Undecodable`` and nothing else."""
+        ...
+
+
+class _Bury:
+    """Dead letters, the same from both stages."""
+
+    name: str
+
+    def __init__(self, topics: Topics) -> None:
+        self._topics = topics
+
+    def dead_letter(self, record: Record, stage: str, error: str) -> Output:
+        """A record that broke its batch by itself, found out by the lane."""
+        return self._bury(record, stage, "internal" if stage in ("decode", "step") else stage, error, error)
+
+    def _bury(self, record: Record, stage: str, reason: str, error: str, message: str) -> Output:
+        letter = dead_letter(
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            stage=f"{self.name}: {stage}",
+            reason=reason,
+            error=error,
+            message=message,
+        )
+        where = partition_of((record.key or b"").decode("utf-8", "replace"), self._topics.partitions)
+        return Output(self._topics.dead_letters, *letter, where)
+
+
+class IntakeBatch(NamedTuple):
+    """A decoded batch of intake: all there is to write. Intake keeps no states."""
+
+    outputs: list[Output]
+    counts: Counts
+    record_ids: tuple[str, ...] = ()
+
+
+class IntakeStep(_Bury):
+    """Rows of source topics become changes, keyed by record."""
+
+    name = "intake"
+    state_topic = None
+
+    def __init__(self, decoders: Mapping[str, SourceDecoder], topics: Topics) -> None:
+        """``decoders`` by source topic."""
+        super().__init__(topics)
+        self._decoders = decoders
+
+    def decode(self, records: Sequence[Record]) -> IntakeBatch:
+        """Each record as its changes, as ignored by design (counted), or as a dead letter."""
+        batch = IntakeBatch([], Counter())
+        for record in records:
+            try:
+                decoded = self._decoders[record.topic].decode(
+                    record.topic, record.key, record.value, record.timestamp, record.headers
+                )
+            except Undecodable as error:
+                letter = self._bury(record, "decode", error.reason, type(error).__name__, error.message)
+                batch.outputs.append(letter)
+                batch.counts["dead_letters", self.name, error.reason] += 1
+                continue
+            if decoded.ignored:
+                batch.counts["records_ignored", decoded.ignored] += 1
+            for change in decoded.changes:
+                batch.counts["changes", change.system] += 1
+                batch.outputs.append(self._change(change))
+        return batch
+
+    def run(self, decoded: IntakeBatch, _states: Mapping[str, bytes | None]) -> StepResult:
+        """Nothing is decided here."""
+        return StepResult(decoded.outputs, {}, decoded.counts)
+
+    def _change(self, change: Change) -> Output:
+        where = partition_of(change.record, self._topics.partitions)
+        return Output(self._topics.changes, *change_message(change), where)
+
+
+class DecideBatch(NamedTuple):
+    """A decoded batch of decide: the lane's own changes in order, and what needs no decision."""
+
+    changes: list[tuple[Change, Record]]
+    outputs: list[Output]
+    counts: Counts
+    record_ids: list[str]
+
+
+class DecideStep(_Bury):
+    """Changes become decisions: the only writer of its partition's record states."""
+
+    name = "decide"
+
+    def __init__(
+        self, matrix: Matrix, writers: Mapping[str, Writer], topics: Topics, *, state_topic: str, observe: bool = False
+    ) -> None:
+        """``writers`` by system. ``observe``: decide and report, and send nothing to any system."""
+        super().__init__(topics)
+        self.state_topic = state_topic
+        self._matrix = matrix
+        self._writers = writers
+        self._observed = frozenset(matrix.systems) if observe else frozenset[str]()
+        self._reports = Reports(matrix, mode="observe" if observe else "enforce")
+
+    def decode(self, records: Sequence[Record]) -> DecideBatch:
+        """The lane's changes; another lane's go on to it, and bytes that are no change are dead letters."""
+        batch = DecideBatch([], [], Counter(), [])
+        for record in records:
+            try:
+                change = JSON.read_change(record.value or b"")
+            except WireError as error:
+                batch.outputs.append(self._bury(record, "decode", "foreign", type(error).__name__, str(error)))
+                batch.counts["dead_letters", self.name, "foreign"] += 1
+                continue
+            where = partition_of(change.record, self._topics.partitions)
+            if where != record.partition and change.kind != "reset_breaker":
+                forwarded = Message(record.key, record.value, list(record.headers))
+                batch.outputs.append(Output(self._topics.changes, *forwarded, where))
+                continue
+            # Freshly decoded and nobody else's yet: the one moment in which the broker's time can be put in.
+            msgspec.structs.force_setattr(change, "received", record.timestamp)
+            batch.changes.append((change, record))
+        batch.record_ids.extend(dict.fromkeys([BREAKER, *(change.record for change, _ in batch.changes)]))
+        return batch
+
+    def run(self, decoded: DecideBatch, states: Mapping[str, bytes | None]) -> StepResult:
+        """Every change in its order, each on the state that the one before it left."""
+        result = StepResult(decoded.outputs, {}, decoded.counts)
+        breaker = _unpack_breaker(states.get(BREAKER))
+        known: dict[str, RecordState | None] = {}
+        dues: dict[str, int] = {}
+        for change, record in decoded.changes:
+            if change.kind == "reset_breaker":
+                breaker = reset(breaker, change.system)
+                continue
+            name = change.record
+            before = known[name] if name in known else unpack(states.get(name))
+            decision = self._decide(before, change, record, breaker.withheld | self._observed, result)
+            breaker = after(breaker, decision.restored, change.received)
+            known[name], dues[name] = decision.state, 0 if self._observed else decision.due
+            result.outputs.extend(self._outputs(before, change, decision))
+            account(result.counts, self._matrix, before, change, decision)
+        for name, state in known.items():
+            if state is not None:
+                result.states[name] = packed(state, dues[name])
+        if decoded.changes:
+            result.states[BREAKER] = pack(">Q", 0) + msgspec.msgpack.encode(breaker)
+        return result
+
+    def _decide(
+        self,
+        before: RecordState | None,
+        change: Change,
+        record: Record,
+        withheld: frozenset[str],
+        result: StepResult,
+    ) -> Decision:
+        """The decision; where it fails by an error of ours the incoming values lose, and a person is told."""
+        try:
+            return decide(self._matrix, before, change, withheld)
+        except Exception as error:  # noqa: BLE001 (whatever fails in a decision must not let the incoming value win)
+            kind = type(error).__name__
+            result.outputs.append(self._bury(record, "step", "internal", kind, f"internal error: {kind}"))
+            result.counts["dead_letters", self.name, "internal"] += 1
+            return failed(self._matrix, before, change)
+
+    def _outputs(self, before: RecordState | None, change: Change, decision: Decision) -> list[Output]:
+        topics = self._topics
+        where = partition_of(change.record, topics.partitions)
+        outputs = [
+            Output(
+                topics.apply[send.system],
+                *apply_record(
+                    self._writers[send.system],
+                    send,
+                    change,
+                    rules=[self._matrix.fields[name].rule for name in sorted(send.values)],
+                    revision=self._matrix.revision,
+                    at=change.received,
+                ),
+                where,
+            )
+            for send in decision.sends
+        ]
+        outputs += [
+            Output(topics.conflicts, *message, where) for message in self._reports.conflicts(before, change, decision)
+        ]
+        outputs += [
+            Output(topics.resolutions, *message, where)
+            for message in self._reports.resolutions(before, change, decision)
+        ]
+        return outputs
+
+
+def failed(matrix: Matrix, before: RecordState | None, change: Change) -> Decision:
+    """The end of a change whose decision broke: each field ``failed``, the state as it was, a case for the record."""
+    state = RecordState() if before is None else before
+    outcomes = tuple(Outcome(name, "failed") for name in (*change.fields, *change.compared, *change.requests))
+    if "" in state.cases:
+        return Decision(state, outcomes)
+    stage_field = matrix.fields[matrix.stages.field]
+    owner = matrix.escalations[stage_field.escalation]
+    case = Case(f"{change.id}:", "", "failed", change.received, owner.key, change.received + owner.sla)
+    state = msgspec.structs.replace(state, cases={**state.cases, "": case})
+    return Decision(state, outcomes, cases=(CaseEvent("opened", case),), due=case.due)
+
+
+def packed(state: RecordState, due: int) -> bytes:
+    """A state as the lane stores it: the time of its next tick, then the state."""
+    return pack(">Q", due) + pack_state(state)
+
+
+def unpack(stored: bytes | None) -> RecordState | None:
+    """A stored state back; raises ``LaneRefusedError`` where another release wrote it."""
+    if stored is None:
+        return None
+    try:
+        return unpack_state(stored[DUE_BYTES:])
+    except WireError as error:
+        raise LaneRefusedError(str(error)) from error
+
+
+def _unpack_breaker(stored: bytes | None) -> Breaker:
+    if stored is None:
+        return Breaker()
+    breaker: Any = msgspec.msgpack.decode(stored[DUE_BYTES:], type=Breaker)
+    return breaker  # type: ignore[no-any-return]  # msgspec's overload is lost through the slice

@@ -1,0 +1,186 @@
+"""Log lines: JSON on stderr, made of allowed fields only, so that no patient value can get into one.
+
+Three gates. A field that is not in `FIELDS` is left out and named in `left_out`. A record is named by a keyed
+hash (`HashedId`), never by its id. An exception is told by its class and place, never by its message; and
+what a library logs keeps its wording and its numbers, while every text put into it is replaced.
+"""
+
+import hashlib
+import hmac
+import json
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from secrets import token_bytes
+from typing import Any, Final, TextIO
+
+import structlog
+from pydantic import SecretStr
+
+FIELDS: Final = frozenset({
+    # where
+    "stage", "lane", "topic", "partition", "offset", "begin", "end", "position", "topic_id", "group", "table",
+    # which (a keyed hash)
+    "record",
+    # what was decided, in words of the closed tables
+    "field", "system", "source", "outcome", "reason", "rule", "grant", "owner", "revision", "mode", "origin",
+    # how much
+    "records", "outputs", "states", "bytes", "partitions", "lag", "rate", "attempt", "limit", "counts",
+    # how long
+    "seconds", "milliseconds", "seconds_left",
+    # the process
+    "version", "worker", "host", "port", "broker", "setting", "check", "signal", "exit_code",
+    # what went wrong
+    "error", "error_code", "where", "detail",
+})  # fmt: skip
+"""Every field that a log line may have. `detail` is a sentence of ours about topics, offsets and settings."""
+
+STANDARD: Final = frozenset({"event", "level", "timestamp", "component", "left_out"})
+EVENT: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+LONGEST: Final = 300
+OURS: Final = "ownership_stream"
+SAFE: Final = (bool, int, float, type(None))
+
+
+class HashedId(str):
+    """A record's id as it may be shown: made by `hash_id` only."""
+
+    __slots__ = ()
+
+
+class UnsafeLogError(Exception):
+    """A log line had something that no line may have; raised only in strict mode, that is in tests."""
+
+
+@cache
+def hash_key(secret: SecretStr | None) -> bytes:
+    """The key for `hash_id`: from the setting `hash_key`, or random for this process where unset."""
+    return token_bytes(32) if secret is None else hashlib.sha256(secret.get_secret_value().encode()).digest()
+
+
+def hash_id(key: bytes, record_id: str) -> HashedId:
+    """A record's id as 16 hex digits that only the holder of the key can make: HMAC-SHA-256, shortened."""
+    digest = hmac.digest(key, record_id.encode("utf-8", "surrogatepass"), "sha256")
+    return HashedId(digest[:8].hex())
+
+
+def get_logger(name: str) -> Any:
+    """A logger whose lines are `noun_verb` events with allowed fields: `log.info("lane_started", lane=…)`."""
+    return structlog.get_logger(component=name)
+
+
+def configure_logging(level: str = "info", *, stream: TextIO | None = None, strict: bool = False) -> None:
+    """Send all log lines, ours and the libraries', to `stream` (stderr) as JSON.
+
+    Libraries are heard from `warning` up, or from `level` if that is higher. `strict` raises UnsafeLogError
+    where a line would otherwise lose a part.
+    """
+    target = stream or sys.stderr
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            AllowedFields(strict=strict),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(target),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(LibraryLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(number, logging.WARNING))
+    logging.getLogger(OURS).setLevel(number)
+
+
+class AllowedFields:
+    """The processor that lets through only what a line may have; `strict` raises instead of leaving out."""
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self._strict = strict
+
+    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        """The line with its allowed fields, an exception told by class and place, and what was left out."""
+        event.update(_told(event.pop("exc_info", None)))
+        refused = sorted(name for name, value in event.items() if not _allowed(name, value))
+        if refused and self._strict:
+            raise UnsafeLogError(f"a log line may not have {', '.join(f'`{name}`' for name in refused)}")
+        for name in refused:
+            event.pop(name)
+        if refused:
+            event.setdefault("event", "line_refused")
+            event["left_out"] = refused
+        return event
+
+
+class LibraryLines(logging.Formatter):
+    """Lines by way of `logging`: wording and numbers.
+
+    Texts and objects that a library puts in are replaced. Our own modules' texts stay: they name topics, offsets and
+    settings only.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of JSON."""
+        line = {
+            "event": "note" if _is_ours(record) else "library_line",
+            "level": record.levelname.lower(),
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            "component": record.name,
+            "detail": _library_text(record)[:LONGEST],
+        }
+        return json.dumps(line | _told(record.exc_info), ensure_ascii=False)
+
+
+def _allowed(name: str, value: object) -> bool:
+    if name in STANDARD:
+        return name != "event" or (isinstance(value, str) and EVENT.fullmatch(value) is not None)
+    if name not in FIELDS:
+        return False
+    if name == "record":
+        return isinstance(value, HashedId)
+    if name == "counts":
+        return isinstance(value, dict) and all(isinstance(number, int) for number in value.values())
+    return isinstance(value, SAFE) or (isinstance(value, str) and len(value) <= LONGEST)
+
+
+def _told(exception: object) -> dict[str, str]:
+    """An exception as `error` (its class) and `where` (file and line): its message may carry a value."""
+    if exception is True:
+        exception = sys.exc_info()
+    if isinstance(exception, tuple):
+        exception = exception[1]
+    if not isinstance(exception, BaseException):
+        return {}
+    frames = traceback.extract_tb(exception.__traceback__)
+    where = {"where": f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"} if frames else {}
+    return {"error": type(exception).__name__, **where}
+
+
+def _library_text(record: logging.LogRecord) -> str:
+    template = record.msg if isinstance(record.msg, str) else f"<{type(record.msg).__name__}>"
+    if not record.args:
+        return template
+    safe = (*SAFE, str) if _is_ours(record) else SAFE
+    try:
+        if isinstance(record.args, Mapping):
+            return template % {name: _masked(value, safe) for name, value in record.args.items()}
+        return template % tuple(_masked(value, safe) for value in record.args)
+    except (TypeError, ValueError, KeyError):
+        return template
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.name == OURS or record.name.startswith(f"{OURS}.")
+
+
+def _masked(value: object, safe: tuple[type, ...]) -> object:
+    return value if isinstance(value, safe) else f"<{type(value).__name__}>"

@@ -1,0 +1,46 @@
+"""Bytes <-> words: what stands on each topic of ours, with its key and headers.
+
+- ``records.py`` the shapes of apply, conflict and resolution records;
+- ``codec.py`` words to bytes and back (``Wire``, JSON), and packed states;
+- ``messages.py`` records to produce: ``change_message``, ``apply_record``, ``conflict_record``, ``case_record``,
+  ``resolution_record``, ``dead_letter``.
+"""
+
+from ownership_stream.wire.codec import JSON, JsonWire, Wire, WireError, pack_state, unpack_state
+from ownership_stream.wire.messages import (
+    ERRORS,
+    Context,
+    Message,
+    apply_record,
+    case_record,
+    change_message,
+    conflict_record,
+    dead_letter,
+    resolution_record,
+    rfc3339,
+)
+from ownership_stream.wire.records import Apply, Conflict, Resolution, Source, Sync
+
+__all__ = [
+    "ERRORS",
+    "JSON",
+    "Apply",
+    "Conflict",
+    "Context",
+    "JsonWire",
+    "Message",
+    "Resolution",
+    "Source",
+    "Sync",
+    "Wire",
+    "WireError",
+    "apply_record",
+    "case_record",
+    "change_message",
+    "conflict_record",
+    "dead_letter",
+    "pack_state",
+    "resolution_record",
+    "rfc3339",
+    "unpack_state",
+]

@@ -1,0 +1,122 @@
+"""Words to bytes and back: one encoding for all topics of ours, and the packed states.
+
+JSON only; ``Wire`` is the seam where another encoding of the same words will stand. Encoding is deterministic: the same
+words give the same bytes.
+"""
+
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+
+from ownership_stream.errors import OwnershipError
+from ownership_stream.model import STATE_FORMAT, Change, RecordState
+from ownership_stream.wire.records import Apply, Conflict, Resolution
+
+CONTENT_TYPE: Final = "application/json"
+
+T = TypeVar("T")
+
+
+class WireError(OwnershipError):
+    """Bytes on a topic of ours that this release cannot read."""
+
+
+class Wire(Protocol):
+    """Encodes and decodes what stands on topics of ours, one kind of record each."""
+
+    content_type: str
+
+    def encode(self, record: Any) -> bytes:
+        """The bytes of a change, an apply, conflict or resolution record."""
+        ...
+
+    def read_change(self, value: bytes) -> Change:
+        """A change back from its bytes; raises ``WireError``."""
+        ...
+
+    def read_conflict(self, value: bytes) -> Conflict:
+        """A conflict record back from its bytes; raises ``WireError``."""
+        ...
+
+    def read_apply(self, value: bytes) -> Apply:
+        """An apply record back from its bytes; raises ``WireError``."""
+        ...
+
+    def read_resolution(self, value: bytes) -> Resolution:
+        """A resolution record back from its bytes; raises ``WireError``."""
+        ...
+
+
+class JsonWire:
+    """Plain JSON, keys of structs in their order and keys of dictionaries sorted."""
+
+    content_type = CONTENT_TYPE
+
+    def __init__(self) -> None:
+        self.encode = msgspec.json.Encoder(order="deterministic").encode
+        self._change = msgspec.json.Decoder(Change)
+        self._conflict = msgspec.json.Decoder(Conflict)
+        self._apply = msgspec.json.Decoder(Apply)
+        self._resolution = msgspec.json.Decoder(Resolution)
+
+    def read_change(self, value: bytes) -> Change:
+        """A change back from its bytes; raises ``WireError``."""
+        return _read(self._change, value, "a change")
+
+    def read_conflict(self, value: bytes) -> Conflict:
+        """A conflict record back from its bytes; raises ``WireError``."""
+        return _read(self._conflict, value, "a conflict record")
+
+    def read_apply(self, value: bytes) -> Apply:
+        """An apply record back from its bytes; raises ``WireError``."""
+        return _read(self._apply, value, "an apply record")
+
+    def read_resolution(self, value: bytes) -> Resolution:
+        """A resolution record back from its bytes; raises ``WireError``."""
+        return _read(self._resolution, value, "a resolution record")
+
+
+JSON: Final = JsonWire()
+"""The default wire; it may be shared by threads."""
+
+
+def _read(decoder: msgspec.json.Decoder[T], value: bytes, what: str) -> T:
+    try:
+        return decoder.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise WireError(f"these bytes are not {what} of this release") from None
+
+
+_STATE: Final = msgspec.msgpack.Encoder(order="deterministic")
+_UNSTATE: Final = msgspec.msgpack.Decoder(RecordState)
+
+
+def pack_state(state: RecordState) -> bytes:
+    """A record's state as MessagePack, its format version first: the same bytes in Redis and on the changelog."""
+    return _STATE.encode(state)
+
+
+def unpack_state(packed: bytes | None) -> RecordState:
+    """A record's state back; a new one for ``None``. Raises ``WireError`` for bytes of another format or none."""
+    if packed is None:
+        return RecordState()
+    try:
+        state = _UNSTATE.decode(packed)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise WireError(_unreadable(packed)) from None
+    if state.format != STATE_FORMAT:
+        raise WireError(_unreadable(packed))
+    return state
+
+
+def _unreadable(packed: bytes) -> str:
+    """Whether the bytes are of another format, as far as can be told: a state is a list that begins with its format."""
+    try:
+        found = msgspec.msgpack.decode(packed)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return "a record's state is no MessagePack: these bytes are not of our store or changelog"
+    if isinstance(found, list) and found and type(found[0]) is int and found[0] != STATE_FORMAT:
+        return (
+            f"a record's state has format {found[0]}, and this release reads {STATE_FORMAT}: run the one that wrote it"
+        )
+    return f"a record's state of format {STATE_FORMAT} has another shape: these bytes are not of our store or changelog"

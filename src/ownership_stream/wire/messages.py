@@ -1,0 +1,252 @@
+"""Records to produce: key, value and headers, from the words of a decision.
+
+Headers are UTF-8 text: the CloudEvents binding for Kafka in binary mode (``ce_*``, ``content-type``) and W3C trace
+context, passed through. Nothing here decides or routes: topics and partitions are the caller's.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from ownership_stream.model import Case, CaseEvent, Change, Outcome, Send, Value
+from ownership_stream.sources.mapping import Writer
+from ownership_stream.wire.codec import JSON, Wire
+from ownership_stream.wire.records import CONNECTOR, Apply, Conflict, Resolution, Source, Sync
+
+SPEC_VERSION: Final = "1.0"
+TYPES: Final = {
+    "change": "ownership.change.v1",
+    "apply": "ownership.apply.v1",
+    "conflict": "ownership.conflict.v1",
+    "resolution": "ownership.resolution.v1",
+}
+"""CloudEvents type of what stands on a topic."""
+
+ERRORS: Final = "__ownership.errors."
+"""What the headers begin with that a dead letter adds, in the style of Kafka Connect's ``__connect.errors.``."""
+MAX_ERROR: Final = 500
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Headers = list[tuple[str, bytes]]
+
+
+class Message(NamedTuple):
+    """A record to produce, without its topic and partition."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class Context(NamedTuple):
+    """What every record about a decision says beside the decision: where it was made, and by which matrix."""
+
+    change: Change
+    mode: str
+    revision: str
+    systems: tuple[str, ...]
+
+
+def change_message(change: Change, wire: Wire = JSON) -> Message:
+    """A change for ``ownership.changes``, keyed by its record."""
+    return _message("change", change.id, change.record, change, change, wire, at=change.at)
+
+
+def apply_record(
+    writer: Writer, send: Send, change: Change, *, rules: Iterable[str], revision: str, at: int, wire: Wire = JSON
+) -> Message:
+    """What a system is to write, for its apply topic, keyed by the system's own key.
+
+    ``writer`` is the reverse of the system's mapping, ``change`` what the send follows from, ``rules`` those of the
+    sent fields, ``at`` the broker's time of the change. Raises ``KeyError`` for a field without column in that system.
+    """
+    key = writer.key(send.key)
+    columns: dict[str, Any] = {}
+    for field, value in sorted(send.values.items()):
+        columns |= writer.columns(field, value)
+    marker = {writer.marker: change.id} if writer.marker else {}
+    record = Apply(
+        after=key | columns | marker,
+        source=Source(
+            name="ownership", ts_ms=change.at, db=send.system, schema=writer.schema or send.system, table=writer.table
+        ),
+        ts_ms=at,
+        sync=Sync(
+            change_id=change.id,
+            record_id=change.record,
+            version=send.version,
+            expected_version=send.expected_version,
+            source_system=change.system,
+            source_version=change.source_version,
+            changed_fields=tuple(columns),
+            actor=change.actor,
+            role=change.role,
+            reason=change.reason,
+            rule=", ".join(dict.fromkeys(rules)),
+            matrix_revision=revision,
+            kind=send.kind,
+        ),
+    )
+    return _message("apply", f"{change.id}:{send.system}", key, record, change, wire, at=at)
+
+
+def conflict_record(
+    context: Context,
+    outcome: Outcome,
+    *,
+    label: str,
+    sentence: str,
+    advice: str = "",
+    proposed: Value = None,
+    current: Value = None,
+    current_version: int = 0,
+    case: Case | None = None,
+    wire: Wire = JSON,
+) -> Message:
+    """A write that was rejected or queued, for ``ownership.conflicts``; ``case`` is the one it opened or joined."""
+    change = context.change
+    record = Conflict(
+        event="decided",
+        field=outcome.field,
+        label=label,
+        outcome=outcome.outcome,
+        reason=outcome.reason,
+        sentence=sentence,
+        advice=advice,
+        rule=outcome.rule,
+        grant=outcome.grant,
+        stage=outcome.stage,
+        unseen=outcome.unseen,
+        request=outcome.request,
+        proposed=proposed,
+        current=current,
+        current_version=current_version,
+        **_about(context, case),
+    )
+    asked = ":request" if outcome.request else ""
+    identity = f"{change.id}:{outcome.field}{asked}"
+    return _message("conflict", identity, change.record, record, change, wire, at=change.received)
+
+
+def case_record(
+    context: Context,
+    event: CaseEvent,
+    *,
+    label: str,
+    sentence: str,
+    advice: str = "",
+    current: Value = None,
+    current_version: int = 0,
+    wire: Wire = JSON,
+) -> Message:
+    """What happened to a case, for ``ownership.conflicts``; proposed is what waits in it last."""
+    case, change = event.case, context.change
+    waiting = case.proposals[-1] if case.proposals else None
+    record = Conflict(
+        event=event.event,
+        field=case.field,
+        label=label,
+        outcome="queued",
+        reason=case.reason,
+        sentence=sentence,
+        advice=advice,
+        request=waiting.request if waiting else False,
+        proposed=waiting.value if waiting else None,
+        current=current,
+        current_version=current_version,
+        **_about(context, case),
+    )
+    identity = f"{change.id}:{case.field}:{event.event}"
+    return _message("conflict", identity, change.record, record, change, wire, at=change.received)
+
+
+def resolution_record(context: Context, record: Resolution, wire: Wire = JSON) -> Message:
+    """How a conflict ended, for ``ownership.resolutions``, keyed by the record."""
+    identity = f"{record.change_id}:{record.field}"
+    return _message("resolution", identity, record.record, record, context.change, wire, at=record.at)
+
+
+def dead_letter(
+    *,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Iterable[tuple[str, bytes]],
+    topic: str,
+    partition: int,
+    offset: int,
+    stage: str,
+    reason: str,
+    error: str,
+    message: str,
+) -> Message:
+    """A record that could not be used: its own bytes, key and headers, and headers that say where and why.
+
+    ``reason`` is from a closed list, ``error`` the class of the exception; ``message`` must hold no value of a patient.
+    Error headers of an earlier burial are replaced.
+    """
+    kept = [(name, found) for name, found in headers if not name.startswith(ERRORS)]
+    told = {
+        "topic": topic,
+        "partition": str(partition),
+        "offset": str(offset),
+        "stage": stage,
+        "reason": reason,
+        "exception.class.name": error,
+        "exception.message": message[:MAX_ERROR],
+    }
+    return Message(key, value, kept + [(ERRORS + name, text.encode("utf-8", "replace")) for name, text in told.items()])
+
+
+def _about(context: Context, case: Case | None) -> dict[str, Any]:
+    """What every conflict record says of its change and its case."""
+    change = context.change
+    return {
+        "record": change.record,
+        "at": change.at,
+        "received": change.received,
+        "system": change.system,
+        "systems": context.systems,
+        "actor": change.actor,
+        "role": change.role,
+        "origin": change.origin,
+        "change_id": change.id,
+        "case_id": case.id if case else None,
+        "owner": case.owner if case else None,
+        "opened": case.opened if case else None,
+        "due": case.due if case else None,
+        "mode": context.mode,
+        "revision": context.revision,
+    }
+
+
+def _message(
+    kind: str,
+    identity: str,
+    key: str | Mapping[str, Any],
+    record: msgspec.Struct,
+    change: Change,
+    wire: Wire,
+    *,
+    at: int,
+) -> Message:
+    text = key.encode() if isinstance(key, str) else wire.encode(key)
+    headers = [
+        ("ce_specversion", SPEC_VERSION.encode()),
+        ("ce_id", identity.encode()),
+        ("ce_type", TYPES[kind].encode()),
+        ("ce_source", f"/{CONNECTOR}/{change.row.partition('/')[0] or change.kind}".encode()),
+        ("ce_subject", change.record.encode()),
+        ("ce_time", rfc3339(at).encode()),
+        ("content-type", wire.content_type.encode()),
+    ]
+    headers += [(name, found.encode()) for name, found in sorted(change.trace.items())]
+    return Message(text, wire.encode(record), headers)
+
+
+def rfc3339(at: int) -> str:
+    """Milliseconds since 1970 as RFC 3339 writes them: ``2026-01-01T10:00:00.123Z``."""
+    moment = _EPOCH + timedelta(milliseconds=at)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at % 1000:03d}Z"

@@ -1,0 +1,39 @@
+"""What all tests share: Hypothesis profiles, and the rule that nothing is skipped where `CI=true`."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# `ci` gives the same examples in every run, so that a red run is red again; `deep` looks for new ones
+# (`make deep`).
+settings.register_profile(
+    "ci", derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "deep", deadline=None, max_examples=2_000, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("OWNERSHIP_TEST_PROFILE", "ci"))
+
+IN_CI = os.environ.get("CI") == "true"
+
+
+def skipped_reports(terminal: pytest.TerminalReporter) -> list[pytest.TestReport]:
+    """The tests that were skipped in this run."""
+    return [report for report in terminal.stats.get("skipped", []) if isinstance(report, pytest.TestReport)]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With `CI=true` a skipped test is a failed run: what was not proved must not pass for proved."""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if IN_CI and isinstance(terminal, pytest.TerminalReporter) and skipped_reports(terminal):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say why a run without failures is red."""
+    if IN_CI and (skipped := skipped_reports(terminalreporter)):
+        terminalreporter.section("skipped, which CI=true forbids", red=True)
+        for report in skipped:
+            terminalreporter.line(report.nodeid)

@@ -1,0 +1,34 @@
+"""The broker and the Redis of the integration tests, each once per session."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from integration.brokers import TestBroker, chosen_broker
+from integration.streams import Stream
+
+from ownership_stream.embedded import Embedded
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[TestBroker]:
+    """The first broker of the order in `brokers`."""
+    with chosen_broker() as chosen:
+        yield chosen
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[Embedded]:
+    """The embedded stack, whose Redis serves all tests."""
+    with Embedded() as stack:
+        yield stack
+
+
+@pytest.fixture
+def stream(request: pytest.FixtureRequest, broker: TestBroker, embedded: Embedded) -> Stream:
+    """A stream of the test's own. Marked `real_broker` or `real_redis`, the test is skipped by name without one."""
+    if request.node.get_closest_marker("real_broker") and not broker.real:
+        pytest.skip(f"needs a real Kafka, this one is {broker.kind}: Docker, or Java and Maven, would bring one")
+    if request.node.get_closest_marker("real_redis") and shutil.which("redis-server") is None:
+        pytest.skip("needs a redis-server on the PATH")
+    return Stream(broker, embedded.redis_url)

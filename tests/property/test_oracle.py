@@ -1,0 +1,15 @@
+"""Whatever happens to a record, the implementation ends every field as the oracle reads it from docs/rules.md."""
+
+from hypothesis import event, given
+
+from histories import Step, histories
+from pair import play
+from small_matrix import MATRIX
+
+
+@given(history=histories())
+def test_the_decision_is_what_the_rules_say(history: tuple[Step, ...]) -> None:
+    """After every change of any history, code and oracle agree on every outcome, send, case and value."""
+    pair = play(MATRIX, history)
+    for outcome, reason in sorted(pair.ends):
+        event(f"{outcome}: {reason}")

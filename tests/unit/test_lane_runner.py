@@ -1,0 +1,324 @@
+"""The life of a lane in an event loop: fed, held, waiting, started anew, stopped."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from lane_kit import Notes
+
+from ownership_stream.errors import UnavailableError
+from ownership_stream.lane import Batch, LaneBrokenError, LaneId, LaneRefusedError, LaneRunner
+from ownership_stream.lane import runner as runner_module
+from ownership_stream.lane.runner import blame
+
+TP = ("ownership.changes", 0)
+
+
+class FakeLane:
+    """A lane whose calls raise what is ordered, and that writes down what it settled."""
+
+    id = LaneId("decide", *TP)
+
+    def __init__(self) -> None:
+        self.standing = False
+        self.next = 0
+        self.settled: list[int] = []
+        self.faults: list[Exception | None] = []
+        self.start_faults: list[Exception] = []
+        self.starts = 0
+        self.served = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.inside = threading.Event()
+
+    def start(self) -> int:
+        self.starts += 1
+        if self.start_faults:
+            raise self.start_faults.pop(0)
+        self.standing = True
+        return self.next
+
+    def process(self, batch: Batch) -> None:
+        self.inside.set()
+        assert self.gate.wait(10)
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is not None:
+            self.standing = not isinstance(fault, LaneBrokenError)
+            raise fault
+        self.settled.append(batch.begin)
+        self.next = batch.end
+
+    def serve(self) -> None:
+        self.served += 1
+
+    def close(self) -> None:
+        self.standing = False
+
+
+class FakeFeed:
+    """A feed that numbers its flows and writes down what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.flow = 0
+        self.began = asyncio.Event()
+
+    async def begin(self, topic: str, partition: int, offset: int) -> int:
+        assert TP == (topic, partition)
+        self.flow += 1
+        self.asked.append(("begin", offset))
+        self.began.set()
+        return self.flow
+
+    def hold(self, *_: object) -> None:
+        self.asked.append("hold")
+
+    def release(self, *_: object) -> None:
+        self.asked.append("release")
+
+    def end(self, *_: object) -> None:
+        self.asked.append("end")
+
+
+class Life:
+    """A runner with its fakes."""
+
+    def __init__(self) -> None:
+        self.lane, self.feed, self.notes = FakeLane(), FakeFeed(), Notes()
+        self.slept: list[float] = []
+        lane: Any = self.lane
+        self.runner = LaneRunner(lane, self.feed, self.notes, sleep=self.sleep)
+        self.task: asyncio.Task[None] | None = None
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+    async def begin(self) -> None:
+        self.task = self.runner.start()
+        await self.feed.began.wait()
+        await self.until(lambda: self.runner._flow is not None)
+
+    def deliver(self, begin: int, flow: int | None = None, fault: str | None = None) -> None:
+        number = self.feed.flow if flow is None else flow
+        self.runner.deliver(Batch(*TP, begin, begin + 1, ["record"], number, fault))
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not true():
+                await asyncio.sleep(0.001)
+
+
+def live(story: Callable[[Life], Coroutine[Any, Any, None]]) -> Life:
+    """Tells one story of a runner, and stops it in the end."""
+
+    async def tell() -> Life:
+        life = Life()
+        try:
+            await story(life)
+        finally:
+            life.lane.gate.set()
+            await life.runner.stop(1.0)
+        return life
+
+    return asyncio.run(tell())
+
+
+def test_a_lane_is_started_then_fed_from_where_it_stands() -> None:
+    """The flow begins only when the lane is caught up."""
+
+    async def story(life: Life) -> None:
+        life.lane.next = 7
+        assert "starting" == life.runner.reason
+        await life.begin()
+        assert life.runner.ready
+        life.deliver(7)
+        life.deliver(8)
+        await life.until(lambda: [7, 8] == life.lane.settled)
+
+    assert ("begin", 7) == live(story).feed.asked[0]
+
+
+def test_batches_of_a_former_flow_are_dropped() -> None:
+    """The flow of now brings their records again, from where the lane stands."""
+
+    async def story(life: Life) -> None:
+        await life.begin()
+        life.deliver(0, flow=0)
+        life.deliver(0)
+        await life.until(lambda: [0] == life.lane.settled)
+
+    live(story)
+
+
+def test_a_full_inbox_holds_the_feed_and_an_empty_one_releases_it() -> None:
+    """The queue of a slow lane is bounded; other lanes are not asked."""
+
+    async def story(life: Life) -> None:
+        life.lane.gate.clear()
+        await life.begin()
+        life.deliver(0)
+        await life.until(life.lane.inside.is_set)
+        for begin in (1, 2, 3):
+            life.deliver(begin)
+        assert 3 == life.runner.queued
+        assert 1 == life.feed.asked.count("hold")
+        life.lane.gate.set()
+        await life.until(lambda: [0, 1, 2, 3] == life.lane.settled)
+        assert 0 == life.runner.queued
+
+    assert 1 == live(story).feed.asked.count("release")
+
+
+def test_a_lane_waits_while_something_is_away_and_says_so() -> None:
+    """The pauses grow; the same batch is settled in the end; the reason is told once."""
+
+    async def story(life: Life) -> None:
+        away = UnavailableError("redis: away")
+        await life.begin()
+        life.lane.faults = [away] * 3
+        life.lane.gate.clear()
+        life.deliver(0)
+        life.lane.gate.set()
+        await life.until(lambda: [0] == life.lane.settled)
+
+    life = live(story)
+    assert [0.1, 0.2, 0.4] == life.slept
+    assert [("redis: away",)] == life.notes.named("waiting")
+    assert 1 == life.lane.starts
+
+
+def test_the_pauses_of_a_waiting_lane_are_bounded() -> None:
+    """However long Kafka is away, its return is noticed within seconds."""
+
+    async def story(life: Life) -> None:
+        life.lane.start_faults = [UnavailableError("kafka: away")] * 9
+        await life.begin()
+
+    assert runner_module.LONGEST_WAIT == max(live(story).slept)
+
+
+def test_a_broken_lane_is_started_anew_and_runs_the_same_batch() -> None:
+    """Dropping the batch and going on would lose it."""
+
+    async def story(life: Life) -> None:
+        await life.begin()
+        life.lane.faults = [LaneBrokenError("fenced")]
+        life.deliver(0)
+        life.deliver(1)
+        await life.until(lambda: [0, 1] == life.lane.settled)
+
+    life = live(story)
+    assert 2 == life.lane.starts
+    assert [("fenced",)] == life.notes.named("recreated")
+
+
+def test_five_fatal_errors_in_a_row_end_the_process() -> None:
+    """What does not heal by starting anew is a person's to look at."""
+
+    async def story(life: Life) -> None:
+        await life.begin()
+        life.lane.faults = [LaneBrokenError("fenced")] * 5
+        life.deliver(0)
+        assert life.task is not None
+        with pytest.raises(LaneRefusedError, match=r"fenced \(5 times in a row\)"):
+            await life.task
+
+    live(story)
+
+
+def test_fatal_errors_that_heal_in_between_do_not_add_up() -> None:
+    """Each settled batch begins the row again."""
+
+    async def story(life: Life) -> None:
+        await life.begin()
+        life.lane.faults = [*[LaneBrokenError("fenced")] * 4, None, *[LaneBrokenError("fenced")] * 4]
+        life.deliver(0)
+        life.deliver(1)
+        await life.until(lambda: [0, 1] == life.lane.settled)
+
+    live(story)
+
+
+def test_a_refusal_ends_the_runner_at_once() -> None:
+    """Only a person can settle it, so it is not tried again."""
+
+    async def story(life: Life) -> None:
+        life.lane.start_faults = [LaneRefusedError("records are lost")]
+        with pytest.raises(LaneRefusedError, match="records are lost"):
+            await life.runner.start()
+
+    assert 1 == live(story).lane.starts
+
+
+def test_a_failed_fetch_makes_the_lane_start_anew_and_reopens_the_flow() -> None:
+    """The start checks say what an offset out of range means; if nothing, the flow begins where the lane stands."""
+
+    async def story(life: Life) -> None:
+        await life.begin()
+        life.deliver(0)
+        await life.until(lambda: [0] == life.lane.settled)
+        life.deliver(1, fault="kafka: fetch failed: OffsetOutOfRangeError")
+        life.deliver(1)
+        await life.until(lambda: ("begin", 1) in life.feed.asked)
+        await life.until(lambda: life.runner._flow == life.feed.flow)
+        life.deliver(1)
+        await life.until(lambda: [0, 1] == life.lane.settled)
+
+    life = live(story)
+    assert [("kafka: fetch failed: OffsetOutOfRangeError",)] == life.notes.named("waiting")
+    assert 2 == life.lane.starts
+
+
+def test_an_idle_lane_is_served() -> None:
+    """Its client's log lines are handed over even when nothing comes."""
+
+    async def story(life: Life) -> None:
+        await life.begin()
+        await life.until(lambda: life.lane.served > 0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner_module, "IDLE_SECONDS", 0.001)
+        live(story)
+
+
+def test_stopping_settles_what_is_at_work_and_drops_what_waits() -> None:
+    """The next holder reads the rest again; nothing of it is committed."""
+
+    async def story(life: Life) -> None:
+        life.lane.gate.clear()
+        await life.begin()
+        life.deliver(0)
+        await life.until(life.lane.inside.is_set)
+        life.deliver(1)
+        stopping = asyncio.create_task(life.runner.stop(5.0))
+        await asyncio.sleep(0)
+        life.lane.gate.set()
+        await stopping
+
+    life = live(story)
+    assert [0] == life.lane.settled
+    assert not life.lane.standing
+    assert "end" in life.feed.asked
+
+
+def test_stopping_does_not_wait_beyond_its_grace() -> None:
+    """The session's time is limited, and the next holder fences what is still at work."""
+
+    async def story(life: Life) -> None:
+        life.lane.gate.clear()
+        await life.begin()
+        life.deliver(0)
+        await life.until(life.lane.inside.is_set)
+        await life.runner.stop(0.01)
+        assert [] == life.lane.settled
+
+    live(story)
+
+
+def test_the_line_for_an_error_says_whose_fault_it_is() -> None:
+    """An error of ours is its line; any other is internal, with its type."""
+    assert "records are lost" == blame(LaneRefusedError("records are lost"))
+    assert "internal error: KeyError: 'x'" == blame(KeyError("x"))
