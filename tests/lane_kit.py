@@ -73,7 +73,7 @@ class FakeMessage:
 class MemoryKafka:
     """The logs, the committed offsets, the holders of transactional ids, and the faults to come.
 
-    `faults[point]` are raised one after the other when a call comes by that point; None lets one call pass. Points:
+    `faults[point]` are raised one after the other when a call comes by that point; None lets one call pass:
     init, begin, produce, offsets, commit (nothing committed), committed (committed, but the answer is the fault), abort.
     """
 
@@ -247,13 +247,14 @@ class Notes:
         self, lane: LaneId, *, records: int, outputs: int, counts: Counter[tuple[str, ...]], timings: Timings
     ) -> None:
         """Adds up."""
+        assert isinstance(lane, LaneId)
         assert timings.total >= 0
         self.told.append(("committed", records, outputs))
         self.records += records
         self.counts += counts
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda lane, *arguments: self.told.append((name, *arguments))
+        return lambda _lane, *arguments: self.told.append((name, *arguments))
 
     def named(self, name: str) -> list[tuple[Any, ...]]:
         """What was told under one name."""
@@ -279,9 +280,7 @@ def feed(kafka: MemoryKafka, begin: int, size: int = 1_000, partition: int = 0) 
     lines = [line for line in kafka.logs[where] if line.offset >= begin][:size]
     if not lines:
         return None
-    records = [
-        Record(INPUT, partition, line.offset, 0, line.key, line.value, line.headers) for line in lines
-    ]
+    records = [Record(INPUT, partition, line.offset, 0, line.key, line.value, line.headers) for line in lines]
     return Batch(INPUT, partition, begin, lines[-1].offset + 1, records, 1)
 
 

@@ -1,5 +1,6 @@
 """Small matrices for tests: the valid one of `unit/valid_matrix.yaml`, and what a change of its text makes of it."""
 
+from functools import cache
 from pathlib import Path
 
 from ownership_stream.matrix.compile import MatrixDocument, compile_document, load_document
@@ -25,6 +26,7 @@ def compiled(*changes: tuple[str, str]) -> MatrixDocument:
     return compile_document(parse(edited(*changes).encode(), "m.yaml"))
 
 
+@cache
 def patient() -> Matrix:
     """The matrix that the project ships."""
     return load_document(PATIENT).matrix

@@ -321,7 +321,7 @@ class Oracle:
 
     def delete(self, seat: Seat) -> None:
         """ "The system is absent, what it showed and what was outstanding there is forgotten"; other rows forget nothing."""
-        if not self.change.primary:
+        if not self.change.primary or not seat.present:
             return
         seat.present = False
         for forgotten in (seat.shown, seat.requested, seat.out, seat.accepted, seat.refused, seat.baseline):
@@ -329,7 +329,7 @@ class Oracle:
         for row in seat.rows.values():
             row.known, row.attributes, row.evidence = False, {}, {}
         owned = [f for f in self.matrix.fields if self.owner(f) == self.change.system and f in self.current]
-        if owned and "" not in self.cases and (self.before[self.change.system].present or "B8" not in QUIRKS):
+        if owned and "" not in self.cases:
             self.open_case("", "absent", self.matrix.fields[owned[0]].escalation)
 
     def step_3_fresh(self, row: Row) -> Change:
@@ -343,7 +343,7 @@ class Oracle:
         evidence = {
             name: one
             for name, one in change.evidence.items()
-            if not row.known or "evidence" in change.event or row.evidence.get(name) != one
+            if one != Evidence() and (not row.known or "evidence" in change.event or row.evidence.get(name) != one)
         }
         fresh = Change(
             id=change.id,
@@ -378,7 +378,7 @@ class Oracle:
             return self.end(write, "echo", landed)
         if not request and differs:
             seat.refused.pop(name, None)
-        if not request:
+        if not request and self.change.op != "r":
             seat.baseline.discard(name)
         if column == "compared":
             return self.end(write, "noop")
@@ -481,7 +481,7 @@ class Oracle:
             and write.position is not None
             and now.position < write.position
         )
-        differs = now is None or now.value != write.value
+        differs = write.value != (None if now is None else now.value) or (now is not None and "B10" in QUIRKS)
         if self.owner(name) == write.system and not unknown_stage and differs and (now is None or older):
             owners = [one for one in self.matrix.fields[name].grants if one.kind == "owner" and one.system == write.system]
             self.set_current(write, owners[0])
@@ -666,6 +666,9 @@ class Oracle:
     def touched(self, name: str) -> bool:
         """ "Its shown, requested or current value changed, it has an outcome other than ``noop`` and ``replay``." """
         ended = {outcome for (one, _), (outcome, _) in self.outcomes.items() if one == name}
+        before = self.before.get(self.change.system, Seat())
+        if before.present and not self.seats[self.change.system].present and name in {*before.shown, *before.requested}:
+            return True
         moved = any(
             seat.shown.get(name) != self.before[system].shown.get(name)
             or seat.requested.get(name) != self.before[system].requested.get(name)
@@ -678,13 +681,14 @@ class Oracle:
         for system, seat in self.seats.items():
             by_snapshot = self.appeared and not self.sweep and system == self.change.system
             for name in self.matrix.fields:
-                if (by_snapshot or (name in self.first_seeds and (seat.present or ("B9" in QUIRKS and seat.key)))) and name in self.current:
+                if (by_snapshot or (name in self.first_seeds and seat.present)) and name in self.current:
                     if self.expects(system, name) and not self.agrees(system, name):
                         seat.baseline.add(name)
 
     def handover(self, name: str) -> None:
         """ "The owner-to-be shows another value and nothing is outstanding there → a case ``handover``, current stays." """
         system = self.owner(name)
+        self.seats[system].baseline.discard(name)
         if name not in self.current or self.seats[system].out.get(name):
             return
         if self.seats[system].shown.get(name) is not None and not self.agrees(system, name):
@@ -722,7 +726,7 @@ class Oracle:
         if refused and system == self.owner(name):
             if refused != "not_validated":
                 self.open_case(name, "unattested")
-        elif handed or (self.sweep and not refused):
+        elif handed or name in self.changed or (self.sweep and not refused):
             self.send(system, name, "change")
         elif spec.restore and self.sendable(system):
             if self.guards[name].restores >= 3:

@@ -31,6 +31,7 @@ from ownership_stream.lane import (
     Observer,
     Step,
 )
+from ownership_stream.lane.broker import WAIVE_CHECKSUMS
 from ownership_stream.lane.runner import blame
 from ownership_stream.settings import Settings
 from ownership_stream.settings.clients import aiokafka_config, librdkafka_config
@@ -351,6 +352,7 @@ def build_app(config: WorkerConfig, stages: Sequence[Stage], lanes: Lanes) -> Ow
         topic_disable_leader=True,
         consumer_auto_offset_reset="none",
         consumer_max_fetch_size=config.batch_bytes,
+        broker_check_crcs=WAIVE_CHECKSUMS not in config.lane.waived,
         broker_max_poll_records=config.batch_rows,
         broker_session_timeout=config.session_seconds,
         broker_heartbeat_interval=config.session_seconds / 5,

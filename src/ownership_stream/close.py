@@ -10,9 +10,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ownership_stream.draft import NOTHING, Draft, without
+from ownership_stream.draft import NOTHING, Draft, Nothing, view_of, without
 from ownership_stream.matrix.compiled import Field
-from ownership_stream.model import Case, Sent, SystemState
+from ownership_stream.model import Case, Sent, SystemState, Value
 
 MAX_RESTORES: Final = 3
 LANDING_TIME: Final = 15 * 60 * 1000
@@ -22,17 +22,22 @@ LANDING_TIME: Final = 15 * 60 * 1000
 def close(draft: Draft) -> None:
     """Look at every field this event touched; at all of them where it sweeps."""
     fields = draft.matrix.fields
-    names: Iterable[str] = fields if draft.swept else list(draft.touched)
+    names: Iterable[str] = fields if draft.swept else draft.touched
     for name in names:
         field = fields.get(name)
         if field is None:
             continue
-        if name in draft.base.cases and name in draft.cases and _agreed(draft, draft.cases[name], field):
+        if name in draft.cases and name in draft.base.cases and _agreed(draft, draft.cases[name], field):
             draft.close_case(name, "converged")
-        for key in draft.matrix.systems:
+        for key, view in field.views.items():
             system = draft.systems.get(key)
-            if system is not None and system.present:
-                _settle(draft, key, system, field)
+            if system is None or not system.present or view == "none":
+                continue
+            expected = view_of(system, name, view, draft.fields.get(name))
+            if system.shown.get(name) == expected:
+                draft.forgive(key, name)
+            else:
+                _settle(draft, key, system, field, expected)
 
 
 def _agreed(draft: Draft, case: Case, field: Field) -> bool:
@@ -50,20 +55,14 @@ def _agreed(draft: Draft, case: Case, field: Field) -> bool:
     return bool(present) and not any(proposal.request and draft.stands(name, proposal) for proposal in case.proposals)
 
 
-def _settle(draft: Draft, key: str, system: SystemState, field: Field) -> None:
-    """One field in one system: agreed, under way, excused, sent, or a case."""
+def _settle(draft: Draft, key: str, system: SystemState, field: Field, expected: Value | Nothing) -> None:
+    """A disagreement of one system: under way, excused, sent, or a case."""
     name = field.name
-    expected = draft.expected(key, name, field)
-    if expected is NOTHING:
-        return
-    if system.shown.get(name) == expected:
-        draft.forgive(key, name)
-        return
     current = draft.current(name)
     asked = name in draft.asked
     waiting = system.outstanding.get(name, ())
     under_way = bool(waiting) and (not asked or waiting[-1].value == expected)
-    if not current.version or under_way or name in draft.cases or name in system.baseline:
+    if not current.version or expected is NOTHING or under_way or name in draft.cases or name in system.baseline:
         return
     restore = not asked and (name in system.refused or key not in draft.swept)
     if restore and _is_kept(draft, key, system, field):
@@ -101,7 +100,7 @@ def tick(draft: Draft) -> None:
     for case in list(draft.cases.values()):
         if case.due <= draft.now:
             _escalate(draft, case)
-    draft.swept.update(draft.systems)
+    draft.swept = frozenset(draft.systems)
 
 
 def _overdue(draft: Draft, key: str, name: str) -> None:

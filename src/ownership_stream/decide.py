@@ -54,13 +54,13 @@ def decide(
 def _decision(draft: Draft) -> Decision:
     return Decision(
         draft.to_state(),
-        tuple(draft.outcomes),
+        draft.outcomes,
         draft.noops,
         tuple([_send(draft, key, values) for key, values in draft.sends.items()]),
-        tuple(draft.case_events),
-        tuple(draft.ended_overrides),
-        tuple(draft.restored),
-        tuple(draft.redecided),
+        draft.case_events,
+        draft.ended_overrides,
+        draft.restored,
+        draft.redecided,
         next_due(draft),
     )
 
@@ -78,7 +78,7 @@ def _row(draft: Draft) -> None:
     known = draft.systems.get(change.system, EMPTY_SYSTEM).rows.get(change.row)
     if known is not None and is_replay(known, change):
         for names, request in ((change.fields, False), (change.compared, False), (change.requests, True)):
-            draft.outcomes.extend(Outcome(name, "replay", request=request) for name in names)
+            draft.outcomes += tuple(Outcome(name, "replay", request=request) for name in names)
         return
     system = draft.system(change.system)
     fresh = fresh_attributes(known, change)
@@ -104,7 +104,7 @@ def _decide_writes(draft: Draft, writes: list[Write]) -> None:
         if write.field.name == stage_field:
             _verdict(draft, write)
             take_effect(draft, write)
-            draft.outcomes.append(write.as_outcome())
+            draft.outcomes += (write.as_outcome(),)
         else:
             rest.append(write)
     for write in rest:
@@ -113,7 +113,7 @@ def _decide_writes(draft: Draft, writes: list[Write]) -> None:
         _share_worst(rest)
     for write in rest:
         take_effect(draft, write)
-        draft.outcomes.append(write.as_outcome())
+        draft.outcomes += (write.as_outcome(),)
     if draft.stage_learned:
         _decide_again(draft, "stage")
     if draft.care_starts:
@@ -127,8 +127,7 @@ def _verdict(draft: Draft, write: Write) -> None:
     if write.needs_grant and _grant_for(write) is None:
         write.end("noop")
         return
-    _equal(draft, current, write) or _paused(draft, write) or _loop_guard(draft, current, write) or _stage(draft, write)
-    if not write.outcome:
+    if not (_equal(draft, current, write) or _held_back(draft, current, write) or _stage(draft, write)):
         _judge(draft, current, write)
     if write.only_evidence:
         write.end(*(("applied", "evidence") if write.outcome == "applied" else ("noop", "")))
@@ -141,7 +140,7 @@ def _verdict(draft: Draft, write: Write) -> None:
 def _set_phase(draft: Draft, write: Write) -> None:
     """Step 8: which side of care start the write stands on: the stage's own row now, any other at its source time."""
     started = draft.care_started
-    if write.stage_row:
+    if write.source.stage_row:
         write.stage = draft.stage_now()
         write.phase = "before" if started is None else "after"
     else:
@@ -151,12 +150,12 @@ def _set_phase(draft: Draft, write: Write) -> None:
 
 def _equal(draft: Draft, current: FieldState, write: Write) -> bool:
     """Step 6: equal to current is no change, unless it carries newer evidence."""
-    expected = draft.expected(write.system, write.field.name, write.field)
+    expected = draft.expected(write.source.system, write.field.name, write.field)
     full = write.request or expected is NOTHING
     if write.value != (current.value if full else expected):
         return False
     news = write.evidence is not None and write.evidence != current.evidence
-    whole = full or write.field.views[write.system] == "full"
+    whole = full or write.field.views[write.source.system] == "full"
     if current.version and news and whole and write.field.rule in BY_EVIDENCE:
         write.only_evidence = True
         return False
@@ -164,20 +163,17 @@ def _equal(draft: Draft, current: FieldState, write: Write) -> bool:
     return True
 
 
-def _paused(draft: Draft, write: Write) -> bool:
-    if not draft.paused and not draft.systems[write.system].paused:
+def _held_back(draft: Draft, current: FieldState, write: Write) -> bool:
+    """A pause, and step 7: two automations may answer each other only so often between two writes by persons."""
+    if draft.paused or draft.systems[write.source.system].paused:
+        write.end("queued", "paused")
+        return True
+    if not current.told:
         return False
-    write.end("queued", "paused")
-    return True
-
-
-def _loop_guard(draft: Draft, current: FieldState, write: Write) -> bool:
-    """Step 7: two automations may answer each other only so often between two writes by persons."""
     if write.person:
-        if current.restores or current.answers or current.told:
-            draft.fields[write.field.name] = replace(current, restores=0, answers=0, told=())
+        draft.put(write.field.name, replace(current, restores=0, answers=0, told=()))
         return False
-    if write.system in current.told and (current.restores >= MAX_RESTORES or current.answers >= MAX_ANSWERS):
+    if write.source.system in current.told and (current.restores >= MAX_RESTORES or current.answers >= MAX_ANSWERS):
         write.end("queued", "oscillation")
         return True
     return False
@@ -185,16 +181,16 @@ def _loop_guard(draft: Draft, current: FieldState, write: Write) -> bool:
 
 def _stage(draft: Draft, write: Write) -> bool:
     """Step 8: an unknown stage value, a late write over the present owner's, and a stage that nobody knows yet."""
-    field = write.field
-    if field.name == draft.matrix.stages.field:
-        if write.value not in draft.matrix.stages.map:
+    field, matrix = write.field, draft.matrix
+    if field.name == matrix.stages.field:
+        if write.value not in matrix.stages.map:
             write.end("queued", "stage_unknown")
         return bool(write.outcome)
-    if not field.by_stage:
+    if field.name not in matrix.by_stage:
         return False
     current = draft.current(field.name)
     if draft.stages:
-        late = not write.stage_row and write.phase == "before" and draft.care_started is not None
+        late = not write.source.stage_row and write.phase == "before" and draft.care_started is not None
         if (
             late
             and current.system == field.owner["after"]
@@ -248,7 +244,7 @@ def _grant_for(write: Write) -> Grant | None:
 def _allows(grant: Grant, write: Write) -> bool:
     """Whether the grant covers this writer, here, on this side of care start and for this value."""
     return (
-        grant.system == write.system
+        grant.system == write.source.system
         and (grant.role is None or grant.role == write.fresh.role)
         and grant.phase in ("any", write.phase)
         and (write.person or not grant.persons)
@@ -323,7 +319,7 @@ def _decide_again(draft: Draft, reason: str) -> None:
         current = draft.current(field.name)
         if not _stage(draft, write):
             _judge(draft, current, write)
-        draft.touched[field.name] = None
+        draft.touch(field.name)
         if write.outcome == "queued":
             draft.alter_case("joined", replace(case, reason=write.reason))
             write.joined = True
@@ -333,7 +329,7 @@ def _decide_again(draft: Draft, reason: str) -> None:
         else:
             write.unseen = not write.seen and bool(current.version) and current.value != write.value
             apply(draft, write)
-        draft.redecided.append(write.as_outcome())
+        draft.redecided += (write.as_outcome(),)
 
 
 def _delete(draft: Draft, system: SystemState) -> None:
@@ -341,7 +337,7 @@ def _delete(draft: Draft, system: SystemState) -> None:
     if not draft.change.primary or not system.present:
         return
     key = draft.change.system
-    draft.touched.update(dict.fromkeys(system.shown))
+    draft.touched = tuple(system.shown)
     system.present = False
     system.shown, system.requested, system.outstanding = {}, {}, {}
     system.accepted, system.refused, system.baseline = {}, {}, ()
@@ -360,7 +356,7 @@ def _appear(draft: Draft, system: SystemState) -> None:
     if "" in draft.cases and draft.cases[""].reason == "absent":
         draft.close_case("", "converged")
     if draft.change.op != "r":
-        draft.swept.add(key)
+        draft.swept |= {key}
         return
     for name, field in draft.matrix.fields.items():
         expected = draft.expected(key, name, field)
@@ -381,7 +377,7 @@ def _resume(draft: Draft) -> None:
     """What waited is decided again, and what is missing is sent."""
     _set_paused(draft, value=False)
     _decide_again(draft, "paused")
-    draft.swept.update((draft.change.system,) if draft.change.system else draft.systems)
+    draft.swept = frozenset([draft.change.system] if draft.change.system else draft.systems)
     close(draft)
 
 

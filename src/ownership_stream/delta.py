@@ -16,6 +16,7 @@ from ownership_stream.model import Change, Evidence, Outcome, RowState, SystemSt
 from ownership_stream.rules import BY_EVIDENCE
 
 RECENT_IDS: Final = 16
+NO_ROW: Final = RowState()
 
 
 def is_replay(row: RowState, change: Change) -> bool:
@@ -51,7 +52,7 @@ def row_state(row: RowState | None, change: Change) -> RowState:
 def fresh_attributes(row: RowState | None, change: Change) -> Fresh:
     """Step 3: what came with the event itself, or whose own column moved in it."""
     fresh = Fresh()
-    last = RowState() if row is None else row
+    last = NO_ROW if row is None else row
     event = change.event
     if "actor" in event or change.actor != last.actor or change.updated_at != last.updated_at:
         fresh.actor, fresh.role, fresh.origin = change.actor, change.role, change.origin
@@ -89,14 +90,14 @@ def find_writes(draft: Draft, system: SystemState, fresh: Fresh) -> list[Write]:
 
 def _moved(draft: Draft, system: SystemState) -> dict[str, Value]:
     """The shown columns that now hold something else, with whole values; one comparison for each carried column."""
-    before = system.shown
+    change, before = draft.change, system.shown
     moved: dict[str, Value] = {}
-    for columns in (draft.change.fields, draft.change.compared):
+    for columns in (change.fields, change.compared) if change.compared else (change.fields,):
         differs = map(ne, columns.values(), map(before.get, columns))
         for name in compress(columns, differs):
             field = draft.matrix.fields.get(name)
             if field is not None:
-                value = complete(field, field.views[draft.change.system], before.get(name), columns[name])
+                value = complete(field, field.views[change.system], before.get(name), columns[name])
                 if value != before.get(name):
                     moved[name] = value
     return moved
@@ -133,7 +134,10 @@ def _attested(draft: Draft, system: SystemState, fresh: Fresh, moved: dict[str, 
 def _write(draft: Draft, system: SystemState, fresh: Fresh, field: Field, value: Value) -> Write:
     change = draft.change
     at = min(change.at, draft.now)
-    return Write(field, value, fresh, at, seen=_has_seen(draft, system, fresh, field), source=change)
+    write = Write(field, value, fresh, change, at=at, seen=_has_seen(draft, system, fresh, field))
+    if fresh.evidence:
+        write.evidence = fresh.evidence.get(field.name)
+    return write
 
 
 def _has_seen(draft: Draft, system: SystemState, fresh: Fresh, field: Field) -> bool:
@@ -156,10 +160,11 @@ def _shown_anew(draft: Draft, system: SystemState, fresh: Fresh, name: str, valu
     """One moved column: update shown, then echo (step 4), compared or snapshot (step 5), or a write."""
     field = draft.matrix.fields[name]
     write = _write(draft, system, fresh, field, value)
-    system.shown = {**system.shown, name: value}
-    draft.touched[name] = None
+    system.shown = system.shown.copy()
+    system.shown[name] = value
+    draft.touch(name)
     if name in system.outstanding and (reason := _echo(draft, system, fresh, name, value)) is not None:
-        draft.outcomes.append(Outcome(name, "echo", reason, field.rule))
+        draft.outcomes += (Outcome(name, "echo", reason, field.rule),)
         return None
     if draft.change.op != "r" and name in system.baseline:
         system.baseline = tuple(listed for listed in system.baseline if listed != name)
@@ -168,7 +173,7 @@ def _shown_anew(draft: Draft, system: SystemState, fresh: Fresh, name: str, valu
         return None
     if draft.change.op == "r":
         _baseline(draft, write)
-        draft.outcomes.append(Outcome(name, "baseline", "", field.rule))
+        draft.outcomes += (Outcome(name, "baseline", "", field.rule),)
         return None
     return write
 
@@ -197,11 +202,13 @@ def _echo(draft: Draft, system: SystemState, fresh: Fresh, name: str, value: Val
 
 def _baseline(draft: Draft, write: Write) -> None:
     """Step 5: a snapshot seeds from the present owner, and lists every other difference."""
-    field, key = write.field, write.system
+    field, key = write.field, write.source.system
     name = field.name
     current = draft.current(name)
     stage = name == draft.matrix.stages.field
-    newer = current.row == write.row and write.position is not None and (current.position or ()) < write.position
+    row, position = write.source.row, write.source.position
+    differs = write.value != current.value
+    newer = differs and current.row == row and position is not None and (current.position or ()) < position
     first = not current.version
     trusted = key == draft.owner(field) and (newer if not first else write.value is not None)
     if not trusted or (stage and write.value not in draft.matrix.stages.map):
@@ -213,7 +220,7 @@ def _baseline(draft: Draft, write: Write) -> None:
         set_stage(draft, write)
     draft.forgive(key, name)
     if first:
-        draft.asked.discard(name)
+        draft.asked -= {name}
         for other, system in draft.systems.items():
             if other != key and system.present and system.shown.get(name) != draft.expected(other, name, field):
                 draft.excuse(other, name)
@@ -234,7 +241,7 @@ def _requested(draft: Draft, system: SystemState, fresh: Fresh) -> list[Write]:
             draft.noops += 1
             continue
         if draft.change.op == "r":
-            draft.outcomes.append(Outcome(name, "baseline", "", field.rule, request=True))
+            draft.outcomes += (Outcome(name, "baseline", "", field.rule, request=True),)
             continue
         write = _write(draft, system, fresh, field, whole)
         write.request = True

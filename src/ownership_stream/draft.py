@@ -5,8 +5,9 @@ rest. It knows how a state is read (what is expected of whom, who owns what now)
 and no rule.
 """
 
-from copy import copy
+from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import Final, Literal, TypeVar
 
 from msgspec.structs import replace
@@ -48,55 +49,44 @@ V = TypeVar("V")
 class Fresh:
     """The attributes that count for this event (section 2, step 3); what is not fresh is absent here."""
 
-    __slots__ = ("actor", "base", "evidence", "marker", "origin", "reason", "role")
-
-    def __init__(self) -> None:
-        self.actor: str | None = None
-        self.role: str | None = None
-        self.origin: Origin = "automation"
-        self.reason: str | None = None
-        self.base: int | None = None
-        self.marker: str | None = None
-        self.evidence: dict[str, Evidence] = {}
+    actor: str | None = None
+    role: str | None = None
+    origin: Origin = "automation"
+    reason: str | None = None
+    base: int | None = None
+    marker: str | None = None
+    evidence: Mapping[str, Evidence] = MappingProxyType({})
 
 
 class Write:
     """One field's write on its way to one outcome. ``outcome`` is empty until a step answers."""
 
-    __slots__ = (
-        "at", "change_id", "evidence", "field", "fresh", "grant", "joined", "needs_grant", "only_evidence",
-        "outcome", "person", "phase", "position", "reason", "request", "row", "seen", "stage", "stage_row", "system",
-        "unseen", "value",
-    )  # fmt: skip
+    request = False
+    needs_grant = False
+    """An unchanged, refused value: a write only if a rightful actor attests it."""
+    only_evidence = False
+    """Equal to current: only its evidence is new."""
+    evidence: Evidence | None = None
+    grant: Grant | None = None
+    phase: Phase = "before"
+    stage: str | None = None
+    outcome = ""
+    reason = ""
+    unseen = False
+    joined = False
 
     def __init__(
-        self, field: Field, value: Value, fresh: Fresh, at: int, *, seen: bool, source: Change | Proposal
+        self, field: Field, value: Value, fresh: Fresh, source: Change | Proposal, *, at: int, seen: bool
     ) -> None:
         self.field = field
         self.value = value
         self.fresh = fresh
+        self.source = source
+        """Whence: its system, row and position."""
         self.person = fresh.origin == "person"
         """Whether a person wrote it; an unknown actor is an automation."""
         self.at = at
         self.seen = seen
-        self.system = source.system
-        self.row = source.row
-        self.position = source.position
-        self.stage_row = source.stage_row
-        self.change_id = source.id if isinstance(source, Change) else source.change_id
-        self.evidence: Evidence | None = fresh.evidence.get(field.name) if fresh.evidence else None
-        self.request = False
-        self.needs_grant = False
-        """An unchanged, refused value: a write only if a rightful actor attests it."""
-        self.only_evidence = False
-        """Equal to current: only its evidence is new."""
-        self.grant: Grant | None = None
-        self.phase: Phase = "before"
-        self.stage: str | None = None
-        self.outcome = ""
-        self.reason = ""
-        self.unseen = False
-        self.joined = False
 
     @classmethod
     def again(cls, field: Field, proposal: Proposal) -> "Write":
@@ -104,7 +94,7 @@ class Write:
         fresh = Fresh()
         fresh.actor, fresh.role, fresh.origin = proposal.actor, proposal.role, proposal.origin
         fresh.reason, fresh.base = proposal.reason, proposal.base
-        write = cls(field, proposal.value, fresh, proposal.at, seen=proposal.seen, source=proposal)
+        write = cls(field, proposal.value, fresh, proposal, at=proposal.at, seen=proposal.seen)
         write.evidence, write.request = proposal.evidence, proposal.request
         return write
 
@@ -124,10 +114,11 @@ class Write:
 
     def as_proposal(self) -> Proposal:
         """What a case keeps of it."""
-        fresh = self.fresh
+        fresh, source = self.fresh, self.source
+        change_id = source.id if isinstance(source, Change) else source.change_id
         return Proposal(
-            self.system, self.value, self.change_id, self.at, self.row, self.position, fresh.actor, fresh.role,
-            fresh.origin, fresh.reason, fresh.base, self.evidence, self.seen, self.request, self.stage_row,
+            source.system, self.value, change_id, self.at, source.row, source.position, fresh.actor, fresh.role,
+            fresh.origin, fresh.reason, fresh.base, self.evidence, self.seen, self.request, source.stage_row,
         )  # fmt: skip
 
 
@@ -137,11 +128,23 @@ class Draft:
     Every dict it hands out is shared: replace, never mutate, except through these methods.
     """
 
-    __slots__ = (
-        "_owned", "asked", "base", "care_started", "care_starts", "case_events", "cases", "change",
-        "ended_overrides", "fields", "matrix", "noops", "now", "outcomes", "paused", "redecided", "restored",
-        "sends", "stage_learned", "stages", "swept", "systems", "touched", "version", "withheld",
-    )  # fmt: skip
+    noops = 0
+    outcomes: tuple[Outcome, ...] = ()
+    redecided: tuple[Outcome, ...] = ()
+    case_events: tuple[CaseEvent, ...] = ()
+    ended_overrides: tuple[str, ...] = ()
+    restored: tuple[tuple[str, str], ...] = ()
+    touched: tuple[str, ...] = ()
+    """Fields for which *close* has to look, in order."""
+    asked: frozenset[str] = frozenset()
+    """Fields to be sent because this event changed their current value, or handed it over."""
+    swept: frozenset[str] = frozenset()
+    """Systems that are sent whatever they miss."""
+    care_starts = False
+    """An applied write of this event starts care."""
+    stage_learned = False
+    """The stage became known for the first time: what waited for it is decided again."""
+    _owned: frozenset[str] = frozenset()
 
     def __init__(self, matrix: Matrix, state: RecordState, change: Change, withheld: frozenset[str]) -> None:
         self.matrix = matrix
@@ -153,37 +156,31 @@ class Draft:
         self.stages = state.stages
         self.care_started = state.care_started
         self.paused = state.paused
-        self.systems = dict(state.systems)
-        self.fields = dict(state.fields)
-        self.cases = dict(state.cases)
-        self._owned: set[str] = set()
-        self.noops = 0
-        self.outcomes: list[Outcome] = []
-        self.redecided: list[Outcome] = []
-        self.case_events: list[CaseEvent] = []
-        self.ended_overrides: list[str] = []
+        self.systems = state.systems.copy()
+        self.fields = state.fields
+        self.cases = state.cases
         self.sends: dict[str, dict[str, Value]] = {}
-        self.restored: list[tuple[str, str]] = []
-        self.touched: dict[str, None] = {}
-        """Fields for which *close* has to look, in order."""
-        self.asked: set[str] = set()
-        """Fields to be sent because this event changed their current value, or handed it over."""
-        self.care_starts = False
-        """An applied write of this event starts care."""
-        self.stage_learned = False
-        """The stage became known for the first time: what waited for it is decided again."""
-        self.swept: set[str] = set()
-        """Systems that are sent whatever they miss."""
+
+    def touch(self, name: str) -> None:
+        """Have *close* look at a field."""
+        if name not in self.touched:
+            self.touched += (name,)
 
     def system(self, name: str) -> SystemState:
         """The system's state, this draft's own copy from the first call on."""
         if name in self._owned:
             return self.systems[name]
         old = self.systems.get(name)
-        new = SystemState() if old is None else copy(old)
+        new = SystemState() if old is None else replace(old)
         self.systems[name] = new
-        self._owned.add(name)
+        self._owned |= {name}
         return new
+
+    def put(self, name: str, new: FieldState) -> None:
+        """Write a field's state down; the dict of states is this draft's own from the first time on."""
+        if self.fields is self.base.fields:
+            self.fields = self.fields.copy()
+        self.fields[name] = new
 
     def current(self, name: str) -> FieldState:
         """The field's current value; one of version 0 where there is none."""
@@ -221,9 +218,9 @@ class Draft:
 
     def set_current(self, name: str, new: FieldState) -> None:
         """A field's new current value: landings accepted and differences excused for the old one end here."""
-        self.fields[name] = new
-        self.asked.add(name)
-        self.touched[name] = None
+        self.put(name, new)
+        self.asked |= {name}
+        self.touch(name)
         for key, system in self.systems.items():
             if name in system.accepted or name in system.baseline:
                 mine = self.system(key)
@@ -234,7 +231,7 @@ class Draft:
         """Remember that what the system shows was not taken; a request column shows nothing."""
         if not write.request:
             name = write.field.name
-            system = self.system(write.system)
+            system = self.system(write.source.system)
             seen = self.current(name).version if write.seen else -1
             system.refused = {**system.refused, name: Refused(write.reason, seen)}
 
@@ -258,8 +255,7 @@ class Draft:
         if case is not None:
             proposals = case.proposals if proposal is None else (*case.proposals, proposal)[-PROPOSALS_KEPT:]
             joined = replace(case, proposals=proposals, joined=case.joined + 1)
-            self.cases[name] = joined
-            self.case_events.append(CaseEvent("joined", joined))
+            self._put_case("joined", joined)
             return True
         sla = self.matrix.escalations[owner].sla
         opened = Case(
@@ -271,20 +267,23 @@ class Draft:
             self.now + sla,
             () if proposal is None else (proposal,),
         )
-        self.cases[name] = opened
-        self.case_events.append(CaseEvent("opened", opened))
+        self._put_case("opened", opened)
         return False
 
     def alter_case(self, how: Literal["joined", "escalated"], case: Case) -> None:
         """An open case in a new form: escalated, or joined where a re-decision gave it another reason."""
-        self.cases[case.field] = case
-        self.case_events.append(CaseEvent(how, case))
+        self._put_case(how, case)
 
     def close_case(self, name: str, how: Literal["converged", "superseded"]) -> None:
         """Close the field's case where one is open."""
-        case = self.cases.pop(name, None)
+        case = self.cases.get(name)
         if case is not None:
-            self.case_events.append(CaseEvent(how, case))
+            self.cases = without(self.cases, name)
+            self.case_events += (CaseEvent(how, case),)
+
+    def _put_case(self, how: Literal["opened", "joined", "escalated"], case: Case) -> None:
+        self.cases = {**self.cases, case.field: case}
+        self.case_events += (CaseEvent(how, case),)
 
     def stands(self, name: str, proposal: Proposal) -> bool:
         """Whether the system still shows (or still requests) what it proposed."""
@@ -299,12 +298,12 @@ class Draft:
         system.outstanding = {**system.outstanding, name: waiting}
         current = self.fields[name]
         if restore:
-            self.restored.append((key, name))
+            self.restored += ((key, name),)
         if restore or key not in current.told:
-            current = copy(current)
+            current = replace(current)
             current.restores += restore and not again
             current.told = tuple(sorted({*current.told, key}))
-            self.fields[name] = current
+            self.put(name, current)
 
     def to_state(self) -> RecordState:
         """The next state."""

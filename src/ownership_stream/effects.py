@@ -19,7 +19,7 @@ def take_effect(draft: Draft, write: Write) -> None:
     """What an outcome does to the state; sends follow in *close*."""
     name = write.field.name
     if not write.needs_grant or write.outcome != "noop":
-        draft.touched[name] = None
+        draft.touch(name)
     EFFECTS[write.outcome](draft, write)
 
 
@@ -33,22 +33,23 @@ def apply(draft: Draft, write: Write) -> None:
     current = draft.current(name)
     grant = write.grant.id if write.grant is not None else ""
     if grant_kind(current.grant) == "override" and grant_kind(grant) != "override" and not write.only_evidence:
-        draft.ended_overrides.append(name)
+        draft.ended_overrides += (name,)
     draft.close_case(name, "superseded")
     if write.only_evidence:
-        draft.fields[name] = replace(current, at=write.at, evidence=write.evidence, **_provenance(draft, write, grant))
+        draft.put(name, replace(current, at=write.at, evidence=write.evidence, **_provenance(draft, write, grant)))
         return
     set_current(draft, write, grant)
-    draft.forgive(write.system, name)
+    draft.forgive(write.source.system, name)
     if name == draft.matrix.stages.field and set_stage(draft, write):
         draft.care_starts = True
 
 
 def _provenance(draft: Draft, write: Write, grant: str) -> dict[str, object]:
-    fresh = write.fresh
+    fresh, source = write.fresh, write.source
     return {
-        "system": write.system, "row": write.row, "position": write.position, "actor": fresh.actor, "role": fresh.role,
-        "origin": fresh.origin, "grant": grant, "rule": write.field.rule, "revision": draft.matrix.revision,
+        "system": source.system, "row": source.row, "position": source.position, "actor": fresh.actor,
+        "role": fresh.role, "origin": fresh.origin, "grant": grant, "rule": write.field.rule,
+        "revision": draft.matrix.revision,
     }  # fmt: skip
 
 
@@ -56,13 +57,13 @@ def set_current(draft: Draft, write: Write, grant: str) -> None:
     """Make the write the current value, in the record's next version."""
     name = write.field.name
     current = draft.current(name)
-    fresh = write.fresh
-    answered = grant is not SNAPSHOT_GRANT and not write.person and write.system in current.told
+    fresh, source = write.fresh, write.source
+    answered = grant is not SNAPSHOT_GRANT and not write.person and source.system in current.told
     draft.version = draft.base.version + 1
     draft.set_current(
         name,
         FieldState(
-            write.value, draft.version, write.at, write.system, write.row, write.position, fresh.actor, fresh.role,
+            write.value, draft.version, write.at, source.system, source.row, source.position, fresh.actor, fresh.role,
             fresh.origin, grant, write.field.rule, draft.matrix.revision, write.evidence,
             current.restores, current.answers + answered, current.told,
         ),
@@ -83,10 +84,10 @@ def hand_over(draft: Draft) -> None:
         system = draft.systems.get(heir)
         if not draft.current(name).version or system is None or not system.present:
             continue
-        draft.touched[name] = None
+        draft.touch(name)
         shown = system.shown.get(name)
         if shown is None:
-            draft.asked.add(name)
+            draft.asked |= {name}
             draft.forgive(heir, name)
         elif shown != draft.expected(heir, name, field) and name not in system.outstanding and name not in draft.cases:
             draft.open_case(name, "handover", field.escalation)

@@ -134,9 +134,7 @@ class TestMemoryStore(StoreContract):
 class RedisContract(StoreContract):
     """What is asked of Redis beside."""
 
-    def test_a_save_cut_short_leaves_the_position_behind(
-        self, client: "redis.Redis", store: StateStore
-    ) -> None:
+    def test_a_save_cut_short_leaves_the_position_behind(self, client: "redis.Redis", store: StateStore) -> None:
         """Chunks come before the position, so that catching up writes them again."""
         held = self.taken(store)
         states = {f"r{number}": b"1" for number in range(SAVE_CHUNK + 1)}
@@ -222,7 +220,7 @@ class TestRedisStore(RedisContract):
     def test_a_store_that_evicts_is_refused(self, client: "redis.Redis", store: StateStore) -> None:
         """The line says which setting, and to what."""
         client.config_set("maxmemory-policy", "allkeys-lru")
-        with pytest.raises(UnsafeStoreError, match="maxmemory-policy allkeys-lru`: set it to `noeviction`"):
+        with pytest.raises(UnsafeStoreError, match=r"maxmemory-policy allkeys-lru`: set it to `noeviction`"):
             store.check()
 
     def test_a_store_that_hides_its_policy_is_refused(self, client: "redis.Redis", redis_url: str) -> None:
@@ -236,7 +234,7 @@ class TestRedisStore(RedisContract):
             reset=True,
         )
         store = RedisStore.from_url(redis_url.replace("redis://", "redis://shy:word@"))
-        with pytest.raises(UnsafeStoreError, match="does not say its `maxmemory-policy`"):
+        with pytest.raises(UnsafeStoreError, match=r"does not say its `maxmemory-policy`"):
             store.check()
         store.close()
 
@@ -264,5 +262,5 @@ def test_a_store_that_does_not_answer_is_away() -> None:
         lambda: store.peek(PREFIX, ["x"]),
         lambda: list(store.scan(PREFIX)),
     ):
-        with pytest.raises(StoreAwayError, match="^redis: "):
+        with pytest.raises(StoreAwayError, match=r"^redis: "):
             call()

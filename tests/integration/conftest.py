@@ -4,9 +4,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+
 from integration.brokers import TestBroker, chosen_broker
 from integration.streams import Stream
-
 from ownership_stream.embedded import Embedded
 
 

@@ -14,10 +14,10 @@ from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # exported, not by PEP 484's letter
+
 from counting import CountingStep
 from integration.brokers import TestBroker
 from lane_kit import Notes
-
 from ownership_stream.embedded import PARTITIONS
 from ownership_stream.lane import Batch, Broker, Lane, LaneConfig, Record
 from ownership_stream.store import RedisStore
@@ -59,9 +59,7 @@ class Stream:
 
     def step(self, **changes: Any) -> CountingStep:
         """The counting step on this stream's topics."""
-        return CountingStep(
-            **{"state_topic": self.state, "output_topic": self.out, "dead_topic": self.dead} | changes
-        )
+        return CountingStep(**{"state_topic": self.state, "output_topic": self.out, "dead_topic": self.dead} | changes)
 
     def config(self, **changes: Any) -> LaneConfig:
         """A lane's configuration on this stream."""
@@ -89,10 +87,10 @@ class Stream:
     def batch(self, begin: int, partition: int = 0, limit: int = 1_000) -> Batch:
         """What is committed on the input from an offset, as the transport would hand it over."""
         messages, end = self.read(self.changes, partition, begin)
-        records = [
-            Record(self.changes, partition, _offset(m), 0, m.key(), m.value(), ()) for m in messages[:limit]
-        ]
-        return Batch(self.changes, partition, begin, records[-1].offset + 1 if limit < len(messages) else end, records, 1)
+        records = [Record(self.changes, partition, _offset(m), 0, m.key(), m.value(), ()) for m in messages[:limit]]
+        return Batch(
+            self.changes, partition, begin, records[-1].offset + 1 if limit < len(messages) else end, records, 1
+        )
 
     def work_off(self, lane: Lane) -> None:
         """Settles what is on the lane's input now."""

@@ -11,9 +11,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, n
     NewTopic,
     ResourceType,
 )
+
 from integration.streams import Stream, exactly_once
 from lane_kit import Notes, settle
-
 from ownership_stream.lane import Broker, LaneBrokenError, LaneRefusedError
 from ownership_stream.lane import failpoint as failpoints
 from ownership_stream.store import key_prefix

@@ -6,8 +6,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from lane_kit import Notes
 
+from lane_kit import Notes
 from ownership_stream.errors import UnavailableError
 from ownership_stream.lane import Batch, LaneBrokenError, LaneId, LaneRefusedError, LaneRunner
 from ownership_stream.lane import runner as runner_module
@@ -34,6 +34,7 @@ class FakeLane:
         self.inside = threading.Event()
 
     def start(self) -> int:
+        """Starts, or raises what is ordered."""
         self.starts += 1
         if self.start_faults:
             raise self.start_faults.pop(0)
@@ -41,6 +42,7 @@ class FakeLane:
         return self.next
 
     def process(self, batch: Batch) -> None:
+        """Settles when the gate is open, or raises what is ordered."""
         self.inside.set()
         assert self.gate.wait(10)
         fault = self.faults.pop(0) if self.faults else None
@@ -51,9 +53,11 @@ class FakeLane:
         self.next = batch.end
 
     def serve(self) -> None:
+        """Counts."""
         self.served += 1
 
     def close(self) -> None:
+        """Gives the standing up."""
         self.standing = False
 
 
@@ -66,6 +70,7 @@ class FakeFeed:
         self.began = asyncio.Event()
 
     async def begin(self, topic: str, partition: int, offset: int) -> int:
+        """Numbers the flow."""
         assert TP == (topic, partition)
         self.flow += 1
         self.asked.append(("begin", offset))
@@ -73,12 +78,15 @@ class FakeFeed:
         return self.flow
 
     def hold(self, *_: object) -> None:
+        """Written down."""
         self.asked.append("hold")
 
     def release(self, *_: object) -> None:
+        """Written down."""
         self.asked.append("release")
 
     def end(self, *_: object) -> None:
+        """Written down."""
         self.asked.append("end")
 
 
@@ -93,21 +101,25 @@ class Life:
         self.task: asyncio.Task[None] | None = None
 
     async def sleep(self, seconds: float) -> None:
+        """Writes the pause down, and waits for nothing."""
         self.slept.append(seconds)
         await asyncio.sleep(0)
 
     async def begin(self) -> None:
+        """Returns when the lane is started and the flow is open."""
         self.task = self.runner.start()
         await self.feed.began.wait()
         await self.until(lambda: self.runner._flow is not None)
 
     def deliver(self, begin: int, flow: int | None = None, fault: str | None = None) -> None:
+        """Hands over a batch of one record."""
         number = self.feed.flow if flow is None else flow
         self.runner.deliver(Batch(*TP, begin, begin + 1, ["record"], number, fault))
 
     async def until(self, true: Callable[[], bool]) -> None:
+        """Returns when it holds."""
         async with asyncio.timeout(10):
-            while not true():
+            while not true():  # noqa: ASYNC110  # as a thread of the lane makes it true
                 await asyncio.sleep(0.001)
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 from confluent_kafka import KafkaError
+
 from counting import CountingStep
 from lane_kit import INPUT, LANES, STATE, MemoryKafka, Notes, failure, new_lane, settle, work_off
-
 from ownership_stream.errors import UnavailableError
 from ownership_stream.lane import Control, LaneBrokenError, LaneConfig, LaneId, LaneRefusedError, partition_of
 from ownership_stream.store import MemoryStore, Position, key_prefix
@@ -114,9 +114,7 @@ def test_a_state_topic_that_lost_its_beginning_is_refused() -> None:
     kafka, store = worked()
     kafka.starts[STATE, 0] = 1
     assert "`ownership.state` begins at 1, so record states were deleted" in refusal(kafka, store)
-    assert 3 == new_lane(
-        kafka, store, CountingStep(), Notes(), waived=frozenset({"start of the state topic"})
-    ).start()
+    assert 3 == new_lane(kafka, store, CountingStep(), Notes(), waived=frozenset({"start of the state topic"})).start()
 
 
 def test_a_control_record_of_another_format_is_refused() -> None:
@@ -245,5 +243,3 @@ def test_a_records_partition_is_its_crc_32() -> None:
     """The check value of CRC-32 (IEEE), so that any writer in any language can follow."""
     assert 0xCBF43926 % 7 == partition_of("123456789", 7)
     assert {0, 1, 2, 3} == {partition_of(f"r{number}", 4) for number in range(50)}
-
-

@@ -1,13 +1,15 @@
 """`ownership-stream matrix`: what it prints, and how it ends."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from matrices import PATIENT, VALID, compiled, edited
-from ownership_stream.cli import run
 from ownership_stream.cli import matrix as command
+from ownership_stream.cli import run
 from ownership_stream.matrix.show import as_csv, as_html, as_markdown, page
 
 CASES = Path(__file__).parent / "invalid_matrices"
@@ -26,8 +28,11 @@ def test_a_clean_check_says_what_was_checked(capsys: pytest.CaptureFixture[str])
     assert run(["matrix", "check", str(PATIENT), "--today", "2026-11-24"]) == 0
 
     out, err = capsys.readouterr()
-    assert out.startswith(f"{PATIENT}: 30 fields, 8 stages, 86 grants, 9 roles, 4 escalation owners, revision 2026-11-23+")
-    assert out.endswith(": clean\n")
+    assert re.fullmatch(
+        r"30 fields, 8 stages, 86 grants, 9 roles, 4 escalation owners, 2 sources, \d+ mapped columns, "
+        r"revision 2026-11-23\+[0-9a-f]{8}: clean\n",
+        out.removeprefix(f"{PATIENT}: "),
+    )
     assert "" == err
 
 
@@ -74,6 +79,33 @@ def test_what_lint_refuses_ends_like_a_mistake(here: Path, capsys: pytest.Captur
     ] == capsys.readouterr().err.splitlines()
 
 
+def test_source_mappings_beside_the_document_are_checked_with_it(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row that no column feeds, and a mapping that is wrong itself, are mistakes of the whole."""
+    shutil.copytree(PATIENT.parent, here / "matrix")
+    text = PATIENT.read_text(encoding="utf-8").replace("  weight:\n", "  mass:\n")
+    (here / "matrix" / "patient.yaml").write_text(text, encoding="utf-8")
+
+    assert run(["matrix", "check", "--today", "2026-11-24"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [] == [line for line in lines[:-1] if not re.match(r"matrix/sources/\w+\.yaml:\d+:\d+: .*`weight", line)]
+    assert len(lines) == 3
+
+    (here / "matrix" / "sources" / "crm.yaml").unlink()
+    shutil.copy(PATIENT, here / "matrix" / "patient.yaml")
+    assert run(["matrix", "check", "--today", "2026-11-24"]) == 2
+    assert "no source maps a column of system `crm`\n" in capsys.readouterr().err
+
+
+def test_a_folder_of_sources_that_is_named_must_hold_some(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without `--sources` a matrix may be checked alone."""
+    (here / "m.yaml").write_text(VALID, encoding="utf-8")
+
+    assert run(["matrix", "check", "m.yaml", "--sources", "empty"]) == 2
+    assert "empty: no source mapping (`*.yaml`) is there\n" in capsys.readouterr().err
+
+
 def test_a_check_speaks_json_to_programs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Counts as numbers, warnings as a list."""
     (here / "m.yaml").write_text(VALID, encoding="utf-8")
@@ -87,6 +119,8 @@ def test_a_check_speaks_json_to_programs(here: Path, capsys: pytest.CaptureFixtu
         "grants": 11,
         "roles": 3,
         "escalation owners": 2,
+        "sources": 0,
+        "mapped columns": 0,
         "warnings": [],
     } == json.loads(capsys.readouterr().out)
 

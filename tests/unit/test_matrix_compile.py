@@ -111,7 +111,7 @@ def test_the_shipped_matrix_has_thirty_fields_and_uses_every_rule() -> None:
 
 
 def test_care_starts_where_no_way_back_leads_out() -> None:
-    """What cannot be reached without passing care start sets the latch: paused and discharged do, disqualified does not."""
+    """Paused and discharged cannot be reached without passing care start, and set the latch; disqualified can."""
     assert frozenset({"in_care", "paused", "discharged"}) == patient().stages.after
     assert "new_lead" == next(iter(patient().stages.map))
 
@@ -158,7 +158,9 @@ def test_a_role_that_sees_nothing_elsewhere_is_granted_nothing_elsewhere() -> No
 
 def test_anyone_elsewhere_must_be_a_person_where_the_field_is_critical() -> None:
     """An automation can give no reason."""
-    matrix = compiled(("direction: both ways\n", "direction: both ways with version check\n    critical: true\n")).matrix
+    matrix = compiled(
+        ("direction: both ways\n", "direction: both ways with version check\n    critical: true\n")
+    ).matrix
     anyone = matrix.fields["follow_up"].grants[-1]
 
     assert Grant("secondary: anyone in crm", "secondary", "crm", None, "any", None, persons=True) == anyone
@@ -201,7 +203,10 @@ def test_a_document_may_use_anchors_and_merges() -> None:
     """What rows share can be written once."""
     text = edited(
         ("defaults: {", "defaults: &defaults {"),
-        ("    rule: owner wins\n    escalation: medical_lead\n", "    <<: &end {rule: owner wins, escalation: medical_lead}\n"),
+        (
+            "    rule: owner wins\n    escalation: medical_lead\n",
+            "    <<: &end {rule: owner wins, escalation: medical_lead}\n",
+        ),
     )
 
     assert compiled().matrix.fields == compile_document(parse(text.encode(), "m.yaml")).matrix.fields
@@ -209,7 +214,7 @@ def test_a_document_may_use_anchors_and_merges() -> None:
 
 def test_stages_that_begin_with_care_are_all_after_it() -> None:
     """Where a record begins in care, nothing lies before."""
-    steps = {"in_care": ("paused",), "paused": ("in_care",)}
+    steps: dict[str, tuple[str, ...]] = {"in_care": ("paused",), "paused": ("in_care",)}
 
     assert frozenset(steps) == stage_map("stage", "in_care", steps).after
 

@@ -1,13 +1,24 @@
 """Every kind of mistake in a matrix document: one file each in `invalid_matrices/`, beside what is said about it."""
 
+import re
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ownership_stream.matrix.compile import load
-from ownership_stream.matrix.document import MatrixError
+from matrices import VALID
+from ownership_stream.matrix.compile import compile_document, load
+from ownership_stream.matrix.document import MatrixError, parse
+from ownership_stream.matrix.lint import lint
+from ownership_stream.matrix.show import as_markdown, page
 
 CASES = Path(__file__).parent / "invalid_matrices"
+WORDS = list(re.finditer(r"\[[^\]\n]*\]|\{[^}\n]*\}|[a-z_]+(?: [a-z]+)*", VALID))
+ODD = ["", "null", "end", "any", "phone", "[]", "{}", "[x]", "{a: b}", "1"]
+REPLACEMENTS = [*sorted({word[0] for word in WORDS}), *ODD]
 NAMES = sorted(path.stem for path in CASES.glob("*.yaml"))
 
 
@@ -45,3 +56,18 @@ def test_ten_mistakes_are_said_at_once() -> None:
 def test_every_case_has_its_expected_message_and_every_message_its_case() -> None:
     """No file of the folder is left over."""
     assert NAMES == sorted(path.stem for path in CASES.glob("*.expected"))
+
+
+@given(st.sampled_from(WORDS), st.sampled_from(REPLACEMENTS))
+def test_any_word_in_any_place_is_understood_or_refused(word: re.Match[str], replacement: str) -> None:
+    """Whatever stands there: a matrix that can be linted and shown, or mistakes with their places."""
+    text = VALID[: word.start()] + replacement + VALID[word.end() :]
+    problems: Sequence[str] = ()
+    try:
+        document = compile_document(parse(text.encode(), "m.yaml"))
+        lint(document, date(2026, 11, 24), {})
+        as_markdown(page(document))
+    except MatrixError as error:
+        problems = error.problems
+
+    assert [] == [problem for problem in problems if not re.match(r"m\.yaml:\d+:\d+: \S", problem)]

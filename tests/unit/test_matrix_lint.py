@@ -247,10 +247,11 @@ def test_who_may_write_where_only_a_summary_shows_asks_through_a_request_column(
     document = summarised()
     others = [c for c in mapped(document.matrix) if (c.system, c.field) != ("ehr", "care_stage")]
 
+    shows = "`care_stage` shows its summary in `ehr`"
+
     assert [
-        "ehr.yaml:1:5: `care_stage` shows its summary in `ehr`, so this column is only compared: "
-        "who may write there asks through a request column",
-        "m.yaml:22:3: `care_stage` shows its summary in `ehr`, where `intake_ops` may write: map a request column for it",
+        f"ehr.yaml:1:5: {shows}, so this column is only compared: who may write there asks through a request column",
+        f"m.yaml:22:3: {shows}, where `intake_ops` may write: map a request column for it",
     ] == said(document, *others, column("ehr", "care_stage", "input"))
     assert [] == said(
         document, *others, column("ehr", "care_stage", "compared"), column("ehr", "care_stage", "request")

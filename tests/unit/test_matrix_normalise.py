@@ -66,7 +66,7 @@ def test_white_space_and_composition_make_no_difference(words: list[str], data: 
 @given(FINE_TEXT)
 def test_case_makes_no_difference_to_a_code(text: str) -> None:
     """Nor does folding it beforehand."""
-    assert scalar("code", text) == scalar("code", text.casefold())
+    assert scalar("code", text) == scalar("code", unicodedata.normalize("NFD", text).casefold())
     if text.isascii():
         assert scalar("code", text) == scalar("code", text.upper()) == scalar("stage", text.lower())
 
@@ -112,9 +112,7 @@ def test_a_text_has_one_form(type_: str, raw: object, expected: object) -> None:
         (None, "US", None),
     ],
 )
-def test_a_phone_number_is_international_and_what_is_none_is_text(
-    raw: object, region: str, expected: object
-) -> None:
+def test_a_phone_number_is_international_and_what_is_none_is_text(raw: object, region: str, expected: object) -> None:
     """A remark in the phone column is compared as text: nothing is lost, and nothing is guessed."""
     assert expected == scalar("phone", raw, None, region)
 
@@ -366,7 +364,9 @@ def test_a_field_of_parts_is_normalised_part_by_part() -> None:
         row, {"completed_at": "2026-03-01T09:00Z", "outcome": "Done"}
     )
     assert {"outcome": None} == normalise(row, {"outcome": " "})
-    assert {"completed_at": "1970-01-01T00:00:01.000Z"} == normalise(row, {"completed_at": 1}, {"completed_at": "epoch s"})
+    assert {"completed_at": "1970-01-01T00:00:01.000Z"} == normalise(
+        row, {"completed_at": 1}, {"completed_at": "epoch s"}
+    )
     assert {"completed_at": "1970-01-01T00:00:01.000Z"} == normalise(row, {"completed_at": 1_000}, "epoch ms")
     assert "done" == part(row, "outcome", "DONE")
 

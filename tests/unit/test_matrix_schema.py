@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # the package brings no types
 from ruamel.yaml import YAML
 
 from matrices import PATIENT, ROOT, VALID, edited
@@ -59,7 +59,9 @@ def test_the_schema_is_itself_one() -> None:
 
 def test_the_shipped_schema_is_what_the_vocabulary_says() -> None:
     """`ownership-stream matrix schema` wrote it after the last change of a word."""
-    assert render() == FILE.read_text(encoding="utf-8"), "run `ownership-stream matrix schema > matrix/schema/matrix.json`"
+    assert render() == FILE.read_text(encoding="utf-8"), (
+        "run `ownership-stream matrix schema > matrix/schema/matrix.json`"
+    )
 
 
 def test_the_shipped_matrix_names_its_schema_and_keeps_it() -> None:

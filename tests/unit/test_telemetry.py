@@ -4,6 +4,8 @@ import ast
 import io
 import json
 import logging
+import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
@@ -29,6 +31,7 @@ from ownership_stream.telemetry import (
     get_logger,
     hash_id,
     hash_key,
+    only_log_lines,
 )
 from ownership_stream.telemetry.catalogue import DOMAINS, OPEN, Kind
 from ownership_stream.telemetry.log import FIELDS, UnsafeLogError
@@ -386,6 +389,27 @@ def test_our_own_modules_may_name_topics_through_the_standard_logger(lines: io.S
     logging.getLogger("ownership_stream.app").info("lane of %s ended: %s", "apply.ehr", ValueError("Ann Doe"))
 
     assert ["lane of apply.ehr ended: <ValueError>"] == [line["detail"] for line in logged(lines)]
+
+
+def test_only_log_lines_reach_stderr(lines: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
+    """A traceback that a library prints, or that ends a thread, carries messages; the log line does not."""
+
+    def fail() -> None:
+        int("Ann Doe")
+
+    with only_log_lines():
+        print("Ann Doe", file=sys.stderr)  # noqa: T201 (what a library does)
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+        get_logger("x").info("still_heard")
+    print("after", file=sys.stderr)  # noqa: T201 (as above)
+
+    assert "after\n" == capsys.readouterr().err
+    failed, heard = logged(lines)
+    assert ("thread_failed", "ValueError") == (failed["event"], failed["error"])
+    assert "still_heard" == heard["event"]
+    assert "Ann Doe" not in lines.getvalue()
 
 
 def test_a_record_is_named_by_a_keyed_hash() -> None:

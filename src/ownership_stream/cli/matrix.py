@@ -1,6 +1,6 @@
 """`ownership-stream matrix`: check a matrix document, and show it as people read it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -15,14 +15,19 @@ from rich.text import Text
 from ownership_stream.cli import Session, pass_session
 from ownership_stream.errors import BadInputError
 from ownership_stream.matrix.compile import MatrixDocument, load_document
+from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.matrix.document import MatrixError
-from ownership_stream.matrix.lint import lint
+from ownership_stream.matrix.lint import Column, lint
 from ownership_stream.matrix.schema import render
 from ownership_stream.matrix.show import FORMATS, Page, page
+from ownership_stream.sources import load_all
+from ownership_stream.sources.load import MappingDocument
 
 DEFAULT: Final = Path("matrix/patient.yaml")
 PACKAGED: Final = "documents/patient.yaml"
 """Where an installed package keeps its copy of the default document, inside `ownership_stream`."""
+SOURCES: Final = "sources"
+"""The folder of source mappings beside a matrix document."""
 
 
 def matrix_file(given: Path | None) -> Path:
@@ -49,13 +54,19 @@ FILE: Final = click.argument("file", required=False, type=click.Path(path_type=P
 def command() -> None:
     """Check and show the ownership matrix.
 
-    FILE is matrix/patient.yaml in the working directory unless it is given, or else the one that came with the
-    program.
+    FILE is matrix/patient.yaml in the working directory, or else the one that came with the program.
     """
 
 
 @command.command("check")
 @FILE
+@click.option(
+    "--sources",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Check it with the source mappings in this folder. [default: sources/ beside FILE, if it is there]",
+)
 @click.option(
     "--today",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -63,26 +74,40 @@ def command() -> None:
     help="Judge the review date as of this day. [default: the current date]",
 )
 @pass_session
-def check(session: Session, file: Path | None, today: datetime | None) -> None:
-    """Find every mistake in FILE, as file:line:col: message.
+def check(session: Session, file: Path | None, folder: Path | None, today: datetime | None) -> None:
+    """Find every mistake in FILE, each with its place.
 
-    First what makes it unusable, all at once; then, in a document that loads, what it would not do as meant.
-    Warnings leave the exit code 0, mistakes make it 2.
+    A mistake is said as file:line:col: message. First what makes the matrix unusable, all at once; then, in a
+    document that loads, what it would not do as meant, and what its source mappings get wrong. Warnings leave the
+    exit code 0, mistakes make it 2.
     """
     path = matrix_file(file)
     try:
         document = load_document(path)
     except MatrixError as error:
         raise _refused(path, error.problems) from error
+    mappings, problems = _mappings(folder or path.parent / SOURCES, document.matrix, required=folder is not None)
+    columns = {mapping.mapping.source: mapping.columns() for mapping in mappings}
     # The one reading of the clock: the day on which a person asks.
-    findings = lint(document, today.date() if today else date.today())  # noqa: DTZ011 (the person's own calendar day)
-    if any(finding.severity == "error" for finding in findings):
-        raise _refused(path, [str(finding) for finding in findings])
+    day = today.date() if today else date.today()  # noqa: DTZ011 (the person's own calendar day)
+    findings = lint(document, day, columns or None)
+    if problems or any(finding.severity == "error" for finding in findings):
+        raise _refused(path, [*map(str, findings), *problems])
     for finding in findings:
         click.echo(str(finding), err=True)
-    counts, revision = _counts(document), document.matrix.revision
+    counts, revision = _counts(document, columns), document.matrix.revision
     data = {"file": str(path), "revision": revision, **counts, "warnings": [str(finding) for finding in findings]}
     session.emit(data, lambda: f"{path}: {_said(counts)}, revision {revision}: {_verdict(len(findings))}")
+
+
+def _mappings(folder: Path, matrix: Matrix, *, required: bool) -> tuple[Sequence[MappingDocument], Sequence[str]]:
+    """The source mappings of a folder, or what is wrong with them; a folder that is not required may be missing."""
+    if not required and not folder.is_dir():
+        return (), ()
+    try:
+        return load_all(folder, matrix), ()
+    except BadInputError as error:
+        return (), error.problems
 
 
 def _refused(path: Path, problems: Sequence[str]) -> BadInputError:
@@ -93,7 +118,7 @@ def _refused(path: Path, problems: Sequence[str]) -> BadInputError:
     return BadInputError(f"`{path}` cannot be used: {count} problem{'s' if count > 1 else ''} as above")
 
 
-def _counts(document: MatrixDocument) -> dict[str, int]:
+def _counts(document: MatrixDocument, columns: Mapping[str, Collection[Column]]) -> dict[str, int]:
     matrix = document.matrix
     return {
         "fields": len(matrix.fields),
@@ -101,6 +126,8 @@ def _counts(document: MatrixDocument) -> dict[str, int]:
         "grants": sum(len(field.grants) for field in matrix.fields.values()),
         "roles": len(matrix.roles),
         "escalation owners": len(matrix.escalations),
+        "sources": len(columns),
+        "mapped columns": sum(map(len, columns.values())),
     }
 
 
@@ -125,7 +152,10 @@ def _verdict(warnings: int) -> str:
 @click.option("--stage", metavar="STAGE", help="Name the owner of each field at this stage.")
 @pass_session
 def show(session: Session, file: Path | None, format_: str, stage: str | None) -> None:
-    """Print the six-column table: who owns each field, who else may write, and what happens on conflict."""
+    """Print the matrix as a table of six columns.
+
+    Who owns each field, who else may write it, where it flows, and what happens when values disagree.
+    """
     content = page(load_document(matrix_file(file)), stage)
     if session.json:
         first = content.sections[0]
@@ -163,5 +193,5 @@ def _wraps(cells: tuple[str, ...], width: int) -> int:
 
 @command.command("schema")
 def schema() -> None:
-    """Print the JSON Schema of a matrix document, for editors."""
+    """Print the JSON Schema of a document, for editors."""
     click.echo(render(), nl=False)

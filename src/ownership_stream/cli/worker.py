@@ -15,16 +15,22 @@ def command(session: Session) -> None:
     A stopping worker settles what it has begun first. /metrics, /healthz and /readyz are served on --http-host and
     --http-port.
     """
+    from confluent_kafka.admin import AdminClient
+
+    from ownership_stream import topics
     from ownership_stream.app import run_worker
     from ownership_stream.assembly import assemble
-    from ownership_stream.telemetry import configure_logging, get_logger
+    from ownership_stream.settings import librdkafka_config
+    from ownership_stream.telemetry import configure_logging, get_logger, only_log_lines
 
     settings = session.settings
-    configure_logging(settings.log_level.value)
     worker = assemble(settings)
-    revision = worker.matrix.revision
-    worker.telemetry.describe(version=__version__, revision=revision)
-    log = get_logger("worker")
-    log.info("worker_started", version=__version__, revision=revision, mode=settings.mode.value, group=settings.app_id)
-    run_worker(worker.config, worker.stages, store=worker.store, observer=worker.observer, metrics=worker.telemetry)
-    log.info("worker_stopped", version=__version__, revision=revision, mode=settings.mode.value, group=settings.app_id)
+    configure_logging(settings.log_level.value)
+    log = get_logger("worker").bind(version=__version__, revision=worker.matrix.revision, mode=settings.mode.value)
+    worker.telemetry.describe(version=__version__, revision=worker.matrix.revision)
+    for problem in topics.check(AdminClient({**librdkafka_config(settings), "log_level": 0}), settings):
+        log.warning("topic_differs", topic=problem.topic, detail=problem.text)
+    log.info("worker_started", group=settings.app_id)
+    with only_log_lines():
+        run_worker(worker.config, worker.stages, store=worker.store, observer=worker.observer, metrics=worker.telemetry)
+    log.info("worker_stopped", group=settings.app_id)

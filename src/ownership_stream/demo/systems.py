@@ -90,7 +90,7 @@ class System(ABC):
         columns = self.rows[key].columns
         changed = self._write(columns, given, use, at)
         changed |= self._beside(reason, base, confirmed or {}, at) | self._written_by(writer, at)
-        changed = {name: value for name, value in changed.items() if self._is_told(name, value, columns)}
+        changed = {name: value for name, value in changed.items() if value != columns.get(name)}
         columns |= changed
         return self._event(key, "u", changed, writer, at)
 
@@ -176,11 +176,6 @@ class System(ABC):
         beginning = next((beginning for beginning, found in known.items() if found == who), None)
         return "unlisted/1" if beginning is None else f"{beginning}01" if beginning not in self.mapping.actors.ids else beginning
 
-    def _is_told(self, name: str, value: Any, columns: Mapping[str, Any]) -> bool:
-        """Whether the change of a column is part of the event; the columns beside fields only where they say something."""
-        del name, value, columns
-        return True
-
     # ------------------------------------------------------------------------------------------- the wire
 
     @abstractmethod
@@ -265,9 +260,6 @@ class Crm(System):
 
     FIRST_COMMIT: Final = 10_832_042_834_831
     KINDS: Final[Mapping[Op, str]] = {"c": "CREATE", "u": "UPDATE", "d": "DELETE", "r": "SNAPSHOT"}
-
-    def _is_told(self, name: str, value: Any, columns: Mapping[str, Any]) -> bool:
-        return value != columns.get(name)
 
     def _event(self, key: str, op: Op, changed: Mapping[str, Any], writer: Role, at: int) -> Event:
         moves = self._position()

@@ -34,6 +34,7 @@ from ownership_stream.lane.contract import NO_TOPIC_ID, LaneBrokenError, LaneCon
 # The checks that librdkafka's mock broker cannot answer; embedded mode waives them by these names.
 WAIVE_TOPIC_IDS: Final = "topic ids"
 WAIVE_STATE_START: Final = "start of the state topic"
+WAIVE_CHECKSUMS: Final = "checksums"
 READ_AT_ONCE: Final = 10_000
 BATCH_BYTES: Final = 1_000_000
 
@@ -60,7 +61,8 @@ class Extent(NamedTuple):
 class Broker:
     """Kafka as lanes see it.
 
-    Thread-safe. Every method raises `BrokerAwayError` if Kafka does not answer, `LaneBrokenError` if a topic is missing.
+    Thread-safe. Every method raises `BrokerAwayError` if Kafka does not answer, `LaneBrokenError` if a topic is
+    missing.
     """
 
     def __init__(self, config: LaneConfig) -> None:
@@ -161,7 +163,7 @@ class Broker:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",
                 "isolation.level": "read_committed",
-                "check.crcs": True,
+                "check.crcs": WAIVE_CHECKSUMS not in self._config.waived,
                 # The end of the partition is told by an empty fetch: it need not wait for what may never come.
                 "fetch.wait.max.ms": 10,
                 "queued.max.messages.kbytes": 16_384,
@@ -220,9 +222,7 @@ def _answers(what: str, topic: str) -> Iterator[None]:
         yield
     except KafkaException as error:
         if error_of(error).code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise LaneBrokenError(
-                f"topic `{topic}` does not exist: run `ownership-stream topics create`"
-            ) from error
+            raise LaneBrokenError(f"topic `{topic}` does not exist: run `ownership-stream topics create`") from error
         raise BrokerAwayError(f"kafka: cannot get the {what} of `{topic}`: {reason_of(error)}") from error
     except TimeoutError as error:
         raise BrokerAwayError(f"kafka: cannot get the {what} of `{topic}`: timed out") from error

@@ -172,12 +172,18 @@ class Lane:
             self._check_sizes(answer.result)
             self._commit(answer, len(records), end)
         except BatchRejectedError as rejected:
+            self._stand_again(records[0].offset)
             if len(records) == 1:
                 self._bury(records[0], rejected, end)
                 return
             middle = len(records) // 2
             self._settle(records[:middle], records[middle].offset)
             self._settle(records[middle:], end)
+
+    def _stand_again(self, offset: int) -> None:
+        """After an abort the lane needs another producer: librdkafka stumbles over the sequence numbers it skipped."""
+        if self._standing is None and self.start() > offset:
+            raise self._broken("another holder settled part of the batch")
 
     def _answer(self, records: Sequence[Record]) -> _Answer:
         """2 to 4: what the step makes of the records."""
@@ -329,10 +335,9 @@ class Lane:
             producer.abort_transaction(self._config.transaction_seconds)
         except KafkaException as failed:
             return self._broken(f"{reason_of(exception)}, and cannot abort: {reason_of(failed)}")
+        broken = self._broken(reason_of(exception))
         refused = next((one for one in [error, *self._failures] if one.code() in DATA_ERRORS), None)
-        if refused is None:
-            return self._broken(reason_of(exception))
-        return BatchRejectedError("produce", str(refused.str()))
+        return broken if refused is None else BatchRejectedError("produce", str(refused.str()))
 
     def _save(self, result: StepResult) -> None:
         """7. On a mismatch the lane is displaced; without an answer the position is unknown: both start anew."""

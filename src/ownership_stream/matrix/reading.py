@@ -26,9 +26,7 @@ _BOOLEANS: Final = {"true": True, "false": False}
 def nearest(word: str, known: Iterable[str]) -> str:
     """The end of an error about a wrong word: ``": did you mean `x`?"``, or what is known, or nothing."""
     choices = list(known)
-    close = get_close_matches(word, choices, n=1) or get_close_matches(
-        word.lower(), [choice for choice in choices if choice == choice.lower()], n=1
-    )
+    close = get_close_matches(word, choices, n=1) or get_close_matches(word.lower(), choices, n=1)
     if close:
         return f": did you mean `{close[0]}`?"
     if 0 < len(choices) <= SHOWN_CHOICES:

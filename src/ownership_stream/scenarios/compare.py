@@ -209,7 +209,9 @@ class _Comparison:
         )
         for what, wanted, found in pairs:
             if wanted is not None:
-                self.differ(want.place, f"{where}{want.field}, {what}", str(wanted), ABSENT if found is None else str(found))
+                self.differ(
+                    want.place, f"{where}{want.field}, {what}", str(wanted), ABSENT if found is None else str(found)
+                )
 
 
 def _evidence_pairs(wanted: Evidence | None, found: Evidence | None) -> Iterator[tuple[str, object, object]]:
@@ -217,7 +219,11 @@ def _evidence_pairs(wanted: Evidence | None, found: Evidence | None) -> Iterator
     if wanted is not None:
         actual = found or Evidence()
         yield "vouched for by", wanted.by, actual.by
-        yield "evidence of", None if wanted.at is None else when(wanted.at), None if actual.at is None else when(actual.at)
+        yield (
+            "evidence of",
+            None if wanted.at is None else when(wanted.at),
+            None if actual.at is None else when(actual.at),
+        )
 
 
 def when(at: int) -> str:

@@ -1,8 +1,9 @@
 """Columns of a row as values: from what JSON held to what is canonical, fast.
 
-Each column has a memo from raw to canonical values: whole-row events repeat a row with every edit, and most columns have
-few values, so that one look-up usually answers. Memos are bounded and hold nothing that the state of the records does
-not hold too. A column that was not carried is ``UNSET``, and so is a value that the connector says it does not have.
+Each column has a memo from raw to canonical values: whole-row events repeat a row with every edit, and most columns
+have few values, so that one look-up usually answers. Memos are bounded and hold nothing that the state of the records
+does not hold too. A column that was not carried is ``UNSET``, and so is a value that the connector says it does not
+have.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -79,7 +80,7 @@ class Group:
 
 
 class Section:
-    """Columns of one use, in the row from ``start`` on: ``single`` ones (field, memo), then the runs of fields of parts."""
+    """Columns of one use, in the row from ``start`` on: single ones (field, memo), then the runs of fields of parts."""
 
     def __init__(self, start: int, single: Sequence[tuple[str, Memo]], grouped: Sequence[Group]) -> None:
         self.names = tuple(name for name, _ in single)

@@ -39,7 +39,7 @@ def is_tombstone(value: bytes | None) -> bool:
     return value is None or (len(value) < _LONGEST_TOMBSTONE and value.strip() in _TOMBSTONES)
 
 
-def decoded(decode: Callable[[bytes], T], value: bytes, what: str) -> T:
+def decoded(decode: Callable[[Any], T], value: bytes | msgspec.Raw, what: str) -> T:
     """What ``decode`` (msgspec) makes of the bytes; raises ``Undecodable`` and nothing else.
 
     ``what`` begins the message, and names the table or the kind of event.
@@ -128,7 +128,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_json(value: bytes) -> str:
-    if value[:1] in _AVRO:
+def _no_json(value: bytes | msgspec.Raw) -> str:
+    if bytes(value)[:1] in _AVRO:
         return "not JSON but framed as by a schema registry: set the connector's converter to JSON"
-    return "no JSON"
+    return "no JSON in UTF-8"

@@ -62,7 +62,7 @@ class RecordRule(msgspec.Struct, frozen=True):
 
 
 class EvidenceRule(msgspec.Struct, frozen=True):
-    """Where a field's evidence comes from. Who vouches: a column, always one word, or the actor in one of some roles."""
+    """Where a field's evidence comes from. Who vouches: a column, always one word, or the actor with a role."""
 
     field: str
     at: Cell

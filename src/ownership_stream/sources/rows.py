@@ -1,7 +1,8 @@
 """One table's rows as changes, by a plan that is compiled once: no look at the mapping while rows are read.
 
 A row arrives as a msgspec struct of the table's columns, so that types and unknown columns are checked while it is
-decoded. What a row's columns mean as values is ``columns.py``'s; here is whose row it is, who wrote it, and what backs it.
+decoded. What a row's columns mean as values is ``columns.py``'s; here is whose row it is, who wrote it, and what backs
+it.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -14,7 +15,7 @@ from msgspec.structs import astuple
 from ownership_stream.identity import BadId, change_id, record_id, row_key, row_name, salesforce_id
 from ownership_stream.matrix.compiled import Field, Matrix, Summary
 from ownership_stream.matrix.normalise import NotCanonical, scalar
-from ownership_stream.model import Change, Evidence, Op, Origin
+from ownership_stream.model import Change, Evidence, Op, Origin, Value
 from ownership_stream.sources.columns import Attribute, Group, Memo, Section, Unmapped
 from ownership_stream.sources.encodings import (
     PLAIN,
@@ -188,11 +189,8 @@ class RowPlan:
         record = self._record(values, own, op)
         row = row_name(mapping.source, table.name, key)
         identity = change_id(f"{row}/{envelope.version}/{op}{envelope.occurrence}")
-        if op == "d":
-            # The row's last values and its last writer are no news: who deleted it is not said.
-            said = _NOTHING_SAID
-        else:
-            said = self._said(values, envelope)
+        # A deleted row's last values and last writer are no news: who deleted it is not said.
+        said = _NOTHING_SAID if op == "d" else self._said(values, envelope)
         return Change(
             id=identity,
             record=record,
@@ -204,9 +202,9 @@ class RowPlan:
             stage_row=self.stage_row,
             position=envelope.position,
             at=envelope.at,
-            fields={} if op == "d" else self._inputs.read(values),
-            compared={} if op == "d" else self._compared.read(values),
-            requests={} if op == "d" else self._requests.read(values),
+            fields=said.fields,
+            compared=said.compared,
+            requests=said.requests,
             actor=said.actor,
             role=said.role,
             origin=said.origin,
@@ -221,7 +219,7 @@ class RowPlan:
         )
 
     def _said(self, values: Values, envelope: Envelope) -> "_Said":
-        """Who wrote the row, and with what words beside its values."""
+        """What the row holds, who wrote it, and with what words beside its values."""
         actor = envelope.actor or self._actor.read(values)
         role, origin = envelope.role, envelope.origin
         if origin is None:
@@ -237,7 +235,20 @@ class RowPlan:
             carried = (("actor", envelope.actor), ("reason", reason), ("base", base), ("evidence", evidence or None))
             event = tuple(name for name, value in carried if value is not None)
         marker = envelope.marker or self._marker.read(values)
-        return _Said(actor, role, origin, self._updated_at.read(values), reason, base, evidence, marker, event)
+        return _Said(
+            self._inputs.read(values),
+            self._compared.read(values),
+            self._requests.read(values),
+            actor,
+            role,
+            origin,
+            self._updated_at.read(values),
+            reason,
+            base,
+            evidence,
+            marker,
+            event,
+        )
 
     def _backed(self, values: Values, actor: str | None, role: str | None) -> dict[str, Evidence]:
         found = {}
@@ -299,8 +310,11 @@ class RowPlan:
 
 
 class _Said(NamedTuple):
-    """What a row says of its writer and of the write."""
+    """What a row says: its values, its writer, and what came with the write."""
 
+    fields: dict[str, Value]
+    compared: dict[str, Value]
+    requests: dict[str, Value]
     actor: str | None
     role: str | None
     origin: Origin
@@ -312,7 +326,7 @@ class _Said(NamedTuple):
     event: tuple[str, ...]
 
 
-_NOTHING_SAID: Final = _Said(None, None, "automation", None, None, None, {}, None, ())
+_NOTHING_SAID: Final = _Said({}, {}, {}, None, None, "automation", None, None, None, {}, None, ())
 
 
 def _id_text(encoding: Encoding, raw: Any) -> str:

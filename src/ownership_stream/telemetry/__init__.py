@@ -7,7 +7,7 @@ fields only, `lanes` turns what happens to lanes into both. Nothing here knows K
 from ownership_stream.telemetry.bounds import bounds_of
 from ownership_stream.telemetry.catalogue import BURIALS, CATALOGUE, Bounds, Metric
 from ownership_stream.telemetry.lanes import LaneTelemetry
-from ownership_stream.telemetry.log import HashedId, configure_logging, get_logger, hash_id, hash_key
+from ownership_stream.telemetry.log import HashedId, configure_logging, get_logger, hash_id, hash_key, only_log_lines
 from ownership_stream.telemetry.registry import Telemetry
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "get_logger",
     "hash_id",
     "hash_key",
+    "only_log_lines",
 ]

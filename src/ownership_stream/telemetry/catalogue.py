@@ -259,13 +259,6 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "which input cannot be read, and why?",
     ),
     _counter(
-        "changes",
-        "changes",
-        "systems",
-        "row events read from source topics and written to the topic of changes",
-        "how much does each system change?",
-    ),
-    _counter(
         "records_ignored",
         "records",
         "ignored_reasons",

@@ -7,12 +7,15 @@ what a library logs keeps its wording and its numbers, while every text put into
 
 import hashlib
 import hmac
+import io
 import json
 import logging
 import re
 import sys
+import threading
 import traceback
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, redirect_stderr
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -99,6 +102,36 @@ def configure_logging(level: str = "info", *, stream: TextIO | None = None, stri
     root.handlers[:] = [handler]
     root.setLevel(max(number, logging.WARNING))
     logging.getLogger(OURS).setLevel(number)
+
+
+@contextmanager
+def only_log_lines() -> Iterator[None]:
+    """Nothing but log lines on stderr: what else is printed there, tracebacks with messages above all, is refused.
+
+    Call after `configure_logging`, whose stream is not touched. Uncaught exceptions of threads become log lines.
+    """
+    log = get_logger("stderr")
+
+    def thread_failed(failure: threading.ExceptHookArgs) -> None:
+        log.error("thread_failed", exc_info=failure.exc_value)
+
+    before = threading.excepthook
+    threading.excepthook = thread_failed
+    try:
+        with redirect_stderr(_Refused()):
+            yield
+    finally:
+        threading.excepthook = before
+
+
+class _Refused(io.TextIOBase):
+    """A stream that takes everything and keeps nothing."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
 
 
 class AllowedFields:

@@ -1,0 +1,103 @@
+"""`ownership-stream explain`: what a record's fields hold, who wrote them under which rule, and its last decisions."""
+
+from collections import deque
+from collections.abc import Iterable
+
+import click
+import msgspec
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from ownership_stream.cli import Session, pass_session, setting_flags
+from ownership_stream.errors import BadInputError
+from ownership_stream.explain import Standing, Told, stand, tell
+from ownership_stream.looking import look
+from ownership_stream.matrix.compile import load
+from ownership_stream.matrix.compiled import Matrix
+from ownership_stream.matrix.reading import nearest
+from ownership_stream.telemetry import hash_id, hash_key
+
+LAST = 20
+QUIET = frozenset({"noop", "replay", "echo", "baseline"})
+
+
+@click.command("explain")
+@click.argument("record")
+@click.argument("field", required=False)
+@click.option("--values", is_flag=True, help="Show the values of the patient's fields; they are masked otherwise.")
+@click.option("--last", default=LAST, show_default=True, type=click.IntRange(1), help="How many decisions to tell.")
+@click.option("--all", "everything", is_flag=True, help="Tell of echoes, replays, baselines and unchanged values too.")
+@setting_flags("brokers", "app_id", "partitions", "matrix_path")
+@pass_session
+def command(session: Session, record: str, field: str | None, *, values: bool, last: int, everything: bool) -> None:
+    """Say why a record is as it is: values with their provenance, open cases, disagreements, last decisions.
+
+    RECORD is a record id, or `#` and the beginning of its hash as the demo and the logs show it. FIELD narrows it to
+    one field of the matrix. Decisions are made again from the record's changes, as far back as the log goes, by the
+    matrix of today.
+    """
+    settings = session.settings
+    matrix = load(settings.matrix_path)
+    if field is not None and field not in matrix.fields:
+        raise BadInputError(f"the matrix has no field `{field}`{nearest(field, matrix.fields)}")
+    key = hash_key(settings.hash_key)
+    with look(settings) as looker:
+        found = looker.find(record, lambda one: hash_id(key, one))
+        state = looker.state(found)
+        if state is None:
+            raise BadInputError(f"no record `{record}`")
+        fields = [one for one in stand(matrix, state, show_values=values) if field in (None, one.field)]
+        told = deque(
+            (one for one in tell(matrix, looker.changes(found), field=field) if everything or one.outcome not in QUIET),
+            maxlen=last,
+        )
+    stage = state.stages[-1][1] if state.stages else "not known"
+    data = {"record": found, "version": state.version, "stage": stage, "fields": fields, "decisions": list(told)}
+    session.emit(msgspec.to_builtins(data), lambda: _page(matrix, found, stage, state.version, fields, told))
+
+
+def _page(
+    matrix: Matrix, record: str, stage: str, version: int, fields: Iterable[Standing], told: Iterable[Told]
+) -> str:
+    console = Console(highlight=False)
+    head = Text.assemble(("record ", "dim"), (record, "bold"), (f"  version {version}, care stage {stage}", "dim"))
+    decisions = [_decision(matrix, one) for one in told]
+    none = Text("no decision in the log that changed or refused anything", "dim")
+    with console.capture() as capture:
+        console.print(
+            Group(head, Text(), _fields(fields), Text("last decisions, oldest first", "bold"), *(decisions or [none]))
+        )
+    return capture.get().rstrip()
+
+
+def _fields(fields: Iterable[Standing]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("field", "value", "version", "owner", "written by", "at", "under"):
+        table.add_column(name, overflow="fold")
+    for one in fields:
+        under = ", ".join(word for word in (one.rule, one.grant, one.evidence) if word)
+        value = "none" if one.value is None else _value(one.value)
+        table.add_row(one.field, value, str(one.version or ""), one.owner, one.writer, one.time, under)
+        for note in (*one.disagreeing, *([one.case] if one.case else [])):
+            table.add_row("", Text(f"→ {note}", "yellow"))
+    return table
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(str(part) for part in value.values() if part is not None)
+    return str(value)
+
+
+def _decision(matrix: Matrix, one: Told) -> Text:
+    colour = {"applied": "green", "rejected": "red", "queued": "yellow", "failed": "red"}.get(one.outcome, "dim")
+    ending = f"{one.outcome}: {one.reason}" if one.reason else one.outcome
+    sent = ", ".join(matrix.systems[system] for system in one.sent_to)
+    return Text.assemble(
+        (f"{one.time}  ", "dim"),
+        f"{matrix.systems.get(one.system, one.system)}, {one.writer}, {one.field}: ",
+        (ending, colour),
+        f": {one.sentence}",
+        (f" (stage {one.stage or 'not known'}, rule {one.rule}{f', sent to {sent}' if sent else ''})", "dim"),
+    )

@@ -1,0 +1,264 @@
+"""The clinic at work: carries out the plan, writes back what the stream approves, and is both systems' connector.
+
+One thread does all of it, so that rows need no locks: actions when they are due, apply records as they come, and the
+echo of each a moment later, as a connector would see it. What it did is counted here and nowhere else, so that the
+summary compares two books kept apart.
+"""
+
+import heapq
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from time import monotonic, time
+from typing import Any, Final
+from zlib import crc32
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
+
+from ownership_stream.demo.people import STAFF, Given, Written
+from ownership_stream.demo.plan import Action, Create, Delete, Edit, Noise, Plan, Planned, Reread, Resend
+from ownership_stream.demo.systems import Event, System
+from ownership_stream.errors import UnavailableError
+from ownership_stream.identity import salesforce_id
+from ownership_stream.matrix.compiled import Matrix, Summary
+from ownership_stream.wire import JSON, Apply
+
+LANDING_SECONDS: Final = 0.12
+"""What a writer takes from reading an approved change to writing it; its echo is on the source topic at once."""
+ANSWER_SECONDS: Final = 0.4
+"""What an automation takes to write again what was put right."""
+ANSWERS: Final = 12
+"""How often it does at most; the loop guard ends it sooner."""
+WAIT_SECONDS: Final = 0.01
+NOISE_KEY: Final = b'{"noise":1}'
+TAIL: Final = 20
+"""Last records that a connector may send again."""
+
+
+class Books:
+    """What the clinic counted. Read by other threads; only grows."""
+
+    def __init__(self) -> None:
+        self.sent: Counter[str] = Counter()
+        """Records per source topic that the broker has taken."""
+        self.landed: Counter[str] = Counter()
+        """Apply records per system that were read, landed or not."""
+        self.kinds: Counter[str] = Counter()
+        """What was done, by kind of action, and what became of apply records."""
+
+
+class Clinic:
+    """The two systems and everyone who writes in them. ``rate``: actions a second, after the opening."""
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        systems: Mapping[str, System],
+        plan: Plan,
+        client: Mapping[str, Any],
+        *,
+        apply_topics: Mapping[str, str],
+        partitions: int,
+        rate: float,
+    ) -> None:
+        self.books = Books()
+        self.patients = 0
+        self._matrix, self._systems, self._plan = matrix, systems, plan
+        self._partitions, self._rate = partitions, rate
+        self._producer = Producer({**client, "linger.ms": 2, "enable.idempotence": True})
+        self._consumer = Consumer({**client, "group.id": "clinic", "enable.auto.commit": False, "fetch.wait.max.ms": 20})
+        topics = {topic: system for system, topic in apply_topics.items()}
+        self._system_of = topics
+        self._consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for topic in topics for n in range(partitions)])
+        self._began = _now()
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+        self._tails: dict[str, deque[Event]] = {name: deque(maxlen=TAIL) for name in systems}
+        self._answers: dict[tuple[str, str], tuple[Edit, int]] = {}
+        self._editing = threading.Event()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="clinic", daemon=True)
+        self.error: Exception | None = None
+
+    # ------------------------------------------------------------------------------------------------ its life
+
+    def open(self) -> None:
+        """Begins: the rows that are there, the opening, the mix."""
+        self._editing.set()
+        self._thread.start()
+
+    def stop_editing(self) -> None:
+        """Nobody edits any more; what the stream approves still lands and comes back."""
+        self._editing.clear()
+
+    def close(self) -> None:
+        """Ends the thread and lets go of Kafka."""
+        self._ending.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._producer.flush(5)
+        self._consumer.close()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is due and everything sent was taken by the broker."""
+        return not self._due and not len(self._producer)
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:  # noqa: BLE001 (told to whoever runs the demo, who ends it)
+            self.error = error
+
+    def _work(self) -> None:
+        began = monotonic()
+        for action in self._plan.start():
+            self._do(action)
+        for planned in self._plan.opening():
+            self._later(began + planned.after, planned.action)
+        mix = self._plan.mix()
+        turn = monotonic()
+        while not self._ending.is_set():
+            now = monotonic()
+            if self._editing.is_set():
+                turn = self._mix(mix, turn, now)
+            while self._due and self._due[0][0] <= now:
+                heapq.heappop(self._due)[2]()
+            self._producer.poll(0)
+            for message in self._consumer.consume(200, WAIT_SECONDS):
+                self._take(message)
+
+    def _mix(self, mix: Iterator[list[Planned]], turn: float, now: float) -> float:
+        """Lets happen what the rate allows by now; returns when the next thing is to happen."""
+        turn = max(turn, now - 0.5)
+        while turn <= now:
+            for planned in next(mix):
+                self._later(turn + planned.after, planned.action)
+            turn += 1 / self._rate
+        return turn
+
+    def _later(self, at: float, action: Action) -> None:
+        """Plans an action; one that is due after the editing ended is not done."""
+        self._at(at, lambda: self._do(action) if self._editing.is_set() else None)
+
+    def _at(self, at: float, do: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (at, next(self._order), do))
+
+    # ------------------------------------------------------------------------------------------------ what is done
+
+    def _do(self, action: Action) -> None:
+        events = self._events(action)
+        if events:
+            self.books.kinds[type(action).__name__.lower()] += 1
+        for event in events:
+            self._send(action.system, event)
+
+    def _events(self, action: Action) -> list[Event]:
+        match action:
+            case Edit():
+                return self._edit(action)
+            case Create():
+                return self._create(action)
+            case Noise():
+                return [Event(self._systems[action.system].topic, NOISE_KEY, action.value)]
+            case Resend():
+                return list(self._tails[action.system])[-action.records :]
+        system, key = self._systems[action.system], self._key(action.system, action.patient)
+        if key not in system.rows:
+            return []
+        return [system.snapshot(key, _now())] if isinstance(action, Reread) else system.delete(key, STAFF[action.writer], _now())
+
+    def _edit(self, edit: Edit) -> list[Event]:
+        system, key = self._systems[edit.system], self._key(edit.system, edit.patient)
+        row = system.rows.get(key)
+        if row is None:
+            return []
+        given = {name: self._shown(edit, name, value) for name, value in edit.given.items()}
+        base = {"": None, "seen": row.version, "old": 0}[edit.base]
+        at = _now() - 1000 * edit.late
+        if edit.answers:
+            self._answers.setdefault((edit.system, key), (edit, ANSWERS))
+        return [
+            system.edit(
+                key, given, STAFF[edit.writer], at, reason=edit.reason, base=base, confirmed=edit.confirmed, use=edit.use
+            )
+        ]
+
+    def _shown(self, edit: Edit, name: str, value: Written) -> Written:
+        """What the writer's system can show of the value; a column compared or asked takes it as it is."""
+        return value if edit.use != "input" else self._view(edit.system, name, value)
+
+    def _view(self, system: str, name: str, value: Written) -> Written:
+        view = self._matrix.fields[name].views[system]
+        if isinstance(view, Summary) and not isinstance(value, Mapping) and value is not None:
+            return view.of(str(value))
+        return value
+
+    def _create(self, create: Create) -> list[Event]:
+        name = create.system
+        system, key = self._systems[name], self._key(name, create.patient)
+        given: Given = {field: self._view(name, field, value) for field, value in create.given.items()}
+        if name == "crm" or not create.linked:
+            self.patients += 1
+        link = _contact(create.patient) if create.linked else ""
+        # What both systems have from the start has the same times in both.
+        at, op = (self._began, "r") if create.snapshot else (_now(), "c")
+        return [system.create(key, given, STAFF[create.writer], at, link=link, op=op)]
+
+    def _key(self, system: str, patient: int) -> str:
+        return _contact(patient) if system == "crm" else str(1_000 + patient)
+
+    # ------------------------------------------------------------------------------------------------ what lands
+
+    def _take(self, message: Message) -> None:
+        """An approved change reaches its system's writer, who needs a moment."""
+        fault = message.error()
+        if fault is not None:
+            raise UnavailableError(f"the clinic cannot read `{message.topic()}`: {fault.str()}")
+        name = self._system_of[message.topic() or ""]
+        apply = JSON.read_apply(message.value() or b"")
+        self._at(monotonic() + LANDING_SECONDS, lambda: self._land(name, apply))
+
+    def _land(self, name: str, apply: Apply) -> None:
+        system, sync = self._systems[name], apply.sync
+        key = system.key_of(apply.after)
+        echo = system.apply(key, apply.after, sync.change_id, sync.version, _now())
+        self.books.kinds["landed" if echo else "not landed"] += 1
+        if echo is not None:
+            self._send(name, echo)
+            self._answer(name, key, apply)
+        self.books.landed[name] += 1
+
+    def _answer(self, system: str, key: str, apply: Apply) -> None:
+        """An automation that is put right writes the same again, for a while."""
+        known = self._answers.get((system, key))
+        if known is None or apply.sync.kind != "restore":
+            return
+        edit, left = known
+        if left > 0:
+            self._answers[system, key] = (edit, left - 1)
+            self._later(monotonic() + ANSWER_SECONDS, edit)
+
+    def _send(self, system: str, event: Event) -> None:
+        if event.value is not None and event not in self._tails[system]:
+            self._tails[system].append(event)
+        partition = crc32(event.key or b"") % self._partitions
+        topic = event.topic
+
+        def told(error: Any, _: Message) -> None:
+            if error is None:
+                self.books.sent[topic] += 1
+            elif self.error is None:
+                self.error = KafkaException(error)
+
+        self._producer.produce(topic, event.value, event.key, partition, on_delivery=told)
+
+
+def _contact(patient: int) -> str:
+    """The CRM's id of a patient, which is the record id."""
+    return salesforce_id(f"0032X00002QU{patient:03d}")
+
+
+def _now() -> int:
+    return int(time() * 1000)

@@ -1,0 +1,190 @@
+"""Everything the demo runs on, in one process: broker, Redis, topics, and the real worker in a thread of its own.
+
+The worker is the one of `ownership-stream worker`, put together by `assembly.py`; only the checks that an embedded
+broker cannot answer are left out, each by its name. Its log goes to a file, since the screen is the view's.
+"""
+
+import asyncio
+import shlex
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from confluent_kafka.admin import AdminClient
+from pydantic import SecretStr
+
+from ownership_stream import __version__
+from ownership_stream.app import Worker, serve
+from ownership_stream.assembly import Assembly, assemble
+from ownership_stream.embedded import Embedded
+from ownership_stream.errors import OwnershipError
+from ownership_stream.lane import Broker
+from ownership_stream.looking import Looker
+from ownership_stream.settings import Settings, librdkafka_config
+from ownership_stream.telemetry import configure_logging
+from ownership_stream.topics import owned_topics
+
+START_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 60.0
+METADATA_SECONDS: Final = 10.0
+LOG_LINES: Final = 20
+ONE_BROKER: Final = {"replication_factor": 1, "min_insync_replicas": 1}
+
+
+class Stack:
+    """The servers and the worker, for the length of a `with`. ``given``: the user's settings, where the demo has none."""
+
+    def __init__(self, given: Settings, *, fake_redis: bool = False) -> None:
+        self._given = given
+        self._embedded = Embedded(fake_redis=fake_redis)
+        self._exits = ExitStack()
+        self.folder = Path()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as exits:
+            self.folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="ownership-demo-")))
+            exits.enter_context(self._embedded)
+            self.settings = self._settings()
+            self.log = self.folder / "worker.log"
+            stream = exits.enter_context(self.log.open("w", encoding="utf-8"))
+            configure_logging(self._given.log_level.value, stream=stream)
+            self.assembly: Assembly = assemble(self.settings, waived=self._embedded.waived)
+            exits.callback(self.assembly.store.close)
+            self.assembly.telemetry.describe(version=__version__, revision=self.assembly.matrix.revision)
+            self._make_topics()
+            broker = Broker(self.assembly.config.lane)
+            exits.callback(broker.close)
+            self.looker = Looker(self.settings, broker, self.assembly.store)
+            self._write_settings()
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exits.close()
+
+    @property
+    def waived(self) -> dict[str, str]:
+        """The checks left out for the embedded broker and Redis, each with its reason."""
+        return self._embedded.waived
+
+    @property
+    def client(self) -> dict[str, Any]:
+        """librdkafka's settings for the clinic and for those who watch."""
+        return {**librdkafka_config(self.settings), "log_level": 0}
+
+    def environment(self) -> str:
+        """What another terminal needs so that `ownership-stream` looks at this demo, as words of a shell."""
+        return shlex.join([f"OWNERSHIP_SETTINGS={self._settings_file}"])
+
+    def log_tail(self) -> list[str]:
+        """The last lines of the worker's log."""
+        return self.log.read_text(encoding="utf-8").splitlines()[-LOG_LINES:]
+
+    @property
+    def _settings_file(self) -> Path:
+        return self.folder / "demo.toml"
+
+    def _settings(self) -> Settings:
+        """The user's settings, on the embedded servers; ids are hashed by a key that the other terminal has too."""
+        own = {
+            "brokers": self._embedded.bootstrap,
+            "redis_url": SecretStr(self._embedded.redis_url),
+            "partitions": self._embedded.partitions,
+            "hash_key": SecretStr(self.folder.name),
+            **ONE_BROKER,
+        }
+        return Settings.model_validate({**self._given.model_dump(), **own})
+
+    def _write_settings(self) -> None:
+        settings = self.settings
+        hash_key = settings.hash_key.get_secret_value() if settings.hash_key else ""
+        own: dict[str, str | int] = {
+            "brokers": settings.brokers,
+            "redis_url": settings.redis_url.get_secret_value(),
+            "hash_key": hash_key,
+            "partitions": settings.partitions,
+            "app_id": settings.app_id,
+            "matrix_path": str(settings.matrix_path.absolute()),
+            "sources_path": str(settings.sources_path.absolute()),
+            **ONE_BROKER,
+        }
+        lines = [f"{name} = {value if isinstance(value, int) else _quoted(value)}\n" for name, value in own.items()]
+        self._settings_file.write_text("".join(lines), encoding="utf-8")
+
+    def _make_topics(self) -> None:
+        """The mock broker makes a topic at its first mention; a worker joins only those that are there."""
+        admin = AdminClient(self.client)
+        names = [topic.name for topic in owned_topics(self.settings)]
+        names += [topic for stage in self.assembly.stages for topic in stage.topics]
+        for name in dict.fromkeys(names):
+            admin.list_topics(name, timeout=METADATA_SECONDS)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+class WorkerThread:
+    """The worker on an event loop of its own, so that neither the view nor the clinic holds it up."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self._assembly = assembly
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self.worker: Worker | None = None
+        self.error: OwnershipError | None = None
+
+    def start(self) -> None:
+        """Starts it; returns when /metrics answers, raises the error of a worker that did not come that far."""
+        self._thread.start()
+        if not self._started.wait(START_SECONDS):
+            raise OwnershipError(f"the worker did not start within {START_SECONDS:.0f} s")
+        if self.error is not None:
+            raise self.error
+
+    @property
+    def waiting_for(self) -> str:
+        """Why the worker is not ready, in words; empty if it is."""
+        return "not started" if self.worker is None else self.worker.lanes.readiness()
+
+    def stop(self) -> None:
+        """Stops it, with everything at work settled."""
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread.ident is not None:
+            self._thread.join(STOP_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve(self._tell))
+        except OwnershipError as error:
+            self.error = error
+        except Exception as error:  # noqa: BLE001 (told to whoever runs the demo, who ends it)
+            self.error = OwnershipError(f"the worker ended: {type(error).__name__}")
+        finally:
+            self._started.set()
+
+    async def _serve(self, started: Callable[[Worker], None]) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        parts = self._assembly
+        await serve(
+            parts.config,
+            parts.stages,
+            store=parts.store,
+            observer=parts.observer,
+            metrics=parts.telemetry,
+            stop=self._stop,
+            started=started,
+        )
+
+    def _tell(self, worker: Worker) -> None:
+        self.worker = worker
+        self._started.set()

@@ -1,0 +1,117 @@
+"""What people look at: record states and the changes of a record, read beside the lanes and without disturbing them.
+
+States come from Redis without the proof that lanes ask for: a look may be a moment old. Changes come from the log.
+Nothing is written, no offset is committed, no group is joined.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException
+
+from ownership_stream.errors import BadInputError
+from ownership_stream.identity import RESERVED, partition_of
+from ownership_stream.lane import Broker, LaneConfig
+from ownership_stream.lane.broker import BrokerAwayError
+from ownership_stream.lane.contract import NO_TOPIC_ID
+from ownership_stream.model import Change, RecordState
+from ownership_stream.settings import Settings, librdkafka_config
+from ownership_stream.steps import unpack
+from ownership_stream.store import RedisStore, StateStore, key_prefix
+from ownership_stream.wire import JSON
+
+UNSUPPORTED: Final = frozenset({
+    KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001 (librdkafka names its own errors so)
+    KafkaError.UNSUPPORTED_VERSION,
+})  # fmt: skip
+
+
+class Record(NamedTuple):
+    """A record and its state."""
+
+    record: str
+    state: RecordState
+
+
+class Looker:
+    """Looks at the states and changes of one application. Raises ``UnavailableError`` when Kafka or Redis is away."""
+
+    def __init__(self, settings: Settings, broker: Broker, store: StateStore) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._store = store
+        self._topic_id = _topic_id(broker, settings.topic_state)
+
+    def state(self, record: str) -> RecordState | None:
+        """The record's state, or ``None`` where there is none."""
+        [stored] = self._store.peek(self._prefix(partition_of(record, self._settings.partitions)), [record])
+        return unpack(stored)
+
+    def states(self) -> Iterator[Record]:
+        """Every record with its state, in no order. Reads all of them: for reports, not for pages."""
+        for partition in range(self._settings.partitions):
+            for record, stored in self._store.scan(self._prefix(partition)):
+                state = None if record.startswith(RESERVED) else unpack(stored)
+                if state is not None:
+                    yield Record(record, state)
+
+    def find(self, said: str, hashed: Callable[[str], str]) -> str:
+        """The record that a person means: its id, or ``#`` and the beginning of its keyed hash as pages show it.
+
+        Raises ``BadInputError`` where there is none, or more than one.
+        """
+        if not said.startswith("#"):
+            if self.state(said) is None:
+                raise BadInputError(f"no record `{said}`: give its record id, or its hash as `#3f2a`")
+            return said
+        found = [record for record, _ in self.states() if hashed(record).startswith(said[1:].lower())]
+        if len(found) != 1:
+            many = f"{len(found)} records have" if found else "no record has"
+            raise BadInputError(f"{many} a hash that begins with `{said}`: give more of it, or the record id")
+        return found[0]
+
+    def changes(self, record: str) -> Iterator[Change]:
+        """The record's changes that the log still has, oldest first: reads the whole partition."""
+        topic = self._settings.topic_changes
+        partition = partition_of(record, self._settings.partitions)
+        extent = self._broker.extent(topic, partition)
+        key = record.encode()
+        for messages in self._broker.read(topic, partition, extent.start, extent.end):
+            for message in messages:
+                value = message.value()
+                if message.key() == key and value is not None:
+                    yield _received(JSON.read_change(value), message.timestamp()[1])
+
+    def _prefix(self, partition: int) -> str:
+        return key_prefix(self._settings.app_id, self._topic_id, partition)
+
+
+@contextmanager
+def look(settings: Settings) -> Iterator[Looker]:
+    """A looker for as long as it is needed."""
+    store = RedisStore.from_url(settings.redis_url.get_secret_value(), timeout=settings.redis_timeout_seconds)
+    broker = Broker(LaneConfig(app=settings.app_id, client=librdkafka_config(settings)))
+    try:
+        yield Looker(settings, broker, store)
+    finally:
+        broker.close()
+        store.close()
+
+
+def _topic_id(broker: Broker, topic: str) -> str:
+    """The state topic's id, which is part of every key; the mock broker of the embedded stack gives none."""
+    try:
+        return broker.topic_id(topic)
+    except BrokerAwayError as error:
+        cause = error.__cause__
+        if isinstance(cause, KafkaException) and cause.args[0].code() in UNSUPPORTED:
+            return NO_TOPIC_ID
+        raise
+
+
+def _received(change: Change, timestamp: int) -> Change:
+    # Freshly decoded and nobody else's yet, as in the decide step.
+    msgspec.structs.force_setattr(change, "received", timestamp)
+    return change
