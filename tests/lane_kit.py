@@ -179,7 +179,7 @@ class FakeProducer:
         self._prove("abort")
         for told in self._refused:
             told(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), None)
-        for topic, *_, partition, _told, _headers in self._records:
+        for topic, _value, _key, partition, _told, _headers in self._records:
             self._kafka.ends[topic, partition] += 1
         self._records, self._offsets = [], []
 

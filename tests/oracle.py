@@ -368,7 +368,7 @@ class Oracle:
         value = self.whole(value, shelf.get(name))
         write = self.as_write(name, request, value, fresh)
         if request and value is None:
-            shelf[name] = None
+            shelf.pop(name, None)
             return self.end(write, "noop")
         if not self.step_2_delta(write, fresh, shelf):
             return self.end(write, "noop")
@@ -481,7 +481,7 @@ class Oracle:
             and write.position is not None
             and now.position < write.position
         )
-        differs = write.value != (None if now is None else now.value) or (now is not None and "B10" in QUIRKS)
+        differs = write.value != (None if now is None else now.value)
         if self.owner(name) == write.system and not unknown_stage and differs and (now is None or older):
             owners = [one for one in self.matrix.fields[name].grants if one.kind == "owner" and one.system == write.system]
             self.set_current(write, owners[0])
@@ -667,11 +667,11 @@ class Oracle:
         """ "Its shown, requested or current value changed, it has an outcome other than ``noop`` and ``replay``." """
         ended = {outcome for (one, _), (outcome, _) in self.outcomes.items() if one == name}
         before = self.before.get(self.change.system, Seat())
-        if before.present and not self.seats[self.change.system].present and name in {*before.shown, *before.requested}:
+        if before.present and not self.seats[self.change.system].present and (name in before.shown or "B13" not in QUIRKS):
             return True
         moved = any(
             seat.shown.get(name) != self.before[system].shown.get(name)
-            or seat.requested.get(name) != self.before[system].requested.get(name)
+            or (seat.requested.get(name) != self.before[system].requested.get(name) and not("B13" in QUIRKS and self.change.op=="d"))
             for system, seat in self.seats.items()
         )
         return moved or name in self.changed or name in self.redecided or bool(ended - {"noop", "replay"})
@@ -726,7 +726,7 @@ class Oracle:
         if refused and system == self.owner(name):
             if refused != "not_validated":
                 self.open_case(name, "unattested")
-        elif handed or name in self.changed or (self.sweep and not refused):
+        elif handed or name in self.changed or (self.sweep and not refused and not ("B12" in QUIRKS and self.change.kind=="resume" and system!=self.change.system and self.change.system)):
             self.send(system, name, "change")
         elif spec.restore and self.sendable(system):
             if self.guards[name].restores >= 3:

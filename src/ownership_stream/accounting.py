@@ -31,7 +31,7 @@ def account(counts: Counts, matrix: Matrix, before: RecordState | None, change: 
     for target, field in decision.restored:
         counts["restores", field, target] += 1
     for event in decision.cases:
-        _case(counts, event, change.received)
+        _case(counts, event, change.received, system)
     if is_created(before, change, decision):
         counts["records_created", system] += 1
 
@@ -48,10 +48,12 @@ def _attempt(counts: Counts, matrix: Matrix, system: str, outcome: Outcome) -> N
         counts["overrides", name, outcome.grant] += 1
 
 
-def _case(counts: Counts, event: CaseEvent, now: int) -> None:
+def _case(counts: Counts, event: CaseEvent, now: int, system: str) -> None:
     case = event.case
     if event.event == "opened":
         counts["queue_opened", case.owner, case.reason] += 1
+        if case.reason == "duplicate":
+            counts["probable_duplicates", system] += 1
     elif event.event == "escalated":
         counts["queue_escalated", case.owner] += 1
     elif event.event in CLOSINGS:

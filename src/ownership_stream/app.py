@@ -207,12 +207,11 @@ class Lanes:
 
     async def watch(self, consumer: BatchConsumer) -> None:
         """Looks now and then whether Redis and Kafka answer, and how far behind lanes are."""
-        topic = next(iter(self._steps))
         while True:
             try:
-                await asyncio.to_thread(self._store.ping)
-                await asyncio.to_thread(self._broker.partitions, topic)
                 await asyncio.to_thread(self._broker.serve)
+                await asyncio.to_thread(self._broker.ping)
+                await asyncio.to_thread(self._store.ping)
             except OwnershipError as error:
                 self._away = str(error)
             else:

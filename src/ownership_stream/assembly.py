@@ -14,9 +14,9 @@ from ownership_stream.matrix import compile as matrices
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.settings import Mode, Settings
 from ownership_stream.sources import IGNORED, REASONS, Mapping, Writer
-from ownership_stream.steps import DEAD_LETTER_REASONS, DecideStep, IntakeStep, Topics
+from ownership_stream.steps import DEAD_LETTER_REASONS, DecideStep, IntakeStep, MatchStep, Topics
 from ownership_stream.store import RedisStore
-from ownership_stream.telemetry import LaneTelemetry, Telemetry, bounds_of
+from ownership_stream.telemetry import LaneTelemetry, Telemetry, bounds_of, hash_key
 
 
 class Assembly(NamedTuple):
@@ -56,7 +56,7 @@ def assemble(settings: Settings, *, waived: Collection[str] = ()) -> Assembly:
 
 
 def stages(settings: Settings, matrix: Matrix, mappings: tuple[Mapping, ...]) -> tuple[Stage, ...]:
-    """Intake over every source topic, decide over ``ownership.changes``."""
+    """Intake over every source topic, decide over ``ownership.changes``, match over ``ownership.matches``."""
     topics = topics_of(settings, matrix)
     decoders = {
         topic: sources.decoder(mapping, matrix, epoch=settings.source_epoch.get(mapping.source, 0))
@@ -65,8 +65,13 @@ def stages(settings: Settings, matrix: Matrix, mappings: tuple[Mapping, ...]) ->
     }
     writers = {mapping.system: Writer(mapping, matrix) for mapping in mappings}
     observe = settings.mode is Mode.OBSERVE
-    decide = DecideStep(matrix, writers, topics, state_topic=settings.topic_state, observe=observe)
-    return (Stage(IntakeStep(decoders, topics), tuple(decoders)), Stage(decide, (settings.topic_changes,)))
+    secret = None if settings.hash_key is None else hash_key(settings.hash_key)
+    decide = DecideStep(matrix, writers, topics, state_topic=settings.topic_state, observe=observe, secret=secret)
+    return (
+        Stage(IntakeStep(decoders, topics), tuple(decoders)),
+        Stage(decide, (settings.topic_changes,)),
+        Stage(MatchStep(topics, state_topic=settings.topic_match_state), (settings.topic_matches,)),
+    )
 
 
 def topics_of(settings: Settings, matrix: Matrix) -> Topics:
@@ -76,6 +81,7 @@ def topics_of(settings: Settings, matrix: Matrix) -> Topics:
         conflicts=settings.topic_conflicts,
         resolutions=settings.topic_resolutions,
         dead_letters=settings.topic_dead_letters,
+        matches=settings.topic_matches,
         apply={system: settings.topic_apply(system) for system in matrix.systems},
         partitions=settings.partitions,
     )

@@ -22,7 +22,7 @@ LANDING_TIME: Final = 15 * 60 * 1000
 def close(draft: Draft) -> None:
     """Look at every field this event touched; at all of them where it sweeps."""
     fields = draft.matrix.fields
-    names: Iterable[str] = fields if draft.swept else draft.touched
+    names: Iterable[str] = fields if draft.sweeps else draft.touched
     for name in names:
         field = fields.get(name)
         if field is None:
@@ -64,7 +64,7 @@ def _settle(draft: Draft, key: str, system: SystemState, field: Field, expected:
     under_way = bool(waiting) and (not asked or waiting[-1].value == expected)
     if not current.version or expected is NOTHING or under_way or name in draft.cases or name in system.baseline:
         return
-    restore = not asked and (name in system.refused or key not in draft.swept)
+    restore = not asked and (name in system.refused or not draft.sweeps)
     if restore and _is_kept(draft, key, system, field):
         return
     if not can_send(draft, key, system):
@@ -100,7 +100,7 @@ def tick(draft: Draft) -> None:
     for case in list(draft.cases.values()):
         if case.due <= draft.now:
             _escalate(draft, case)
-    draft.swept = frozenset(draft.systems)
+    draft.sweeps = True
 
 
 def _overdue(draft: Draft, key: str, name: str) -> None:

@@ -356,7 +356,7 @@ def _appear(draft: Draft, system: SystemState) -> None:
     if "" in draft.cases and draft.cases[""].reason == "absent":
         draft.close_case("", "converged")
     if draft.change.op != "r":
-        draft.swept |= {key}
+        draft.sweeps = True
         return
     for name, field in draft.matrix.fields.items():
         expected = draft.expected(key, name, field)
@@ -377,8 +377,15 @@ def _resume(draft: Draft) -> None:
     """What waited is decided again, and what is missing is sent."""
     _set_paused(draft, value=False)
     _decide_again(draft, "paused")
-    draft.swept = frozenset([draft.change.system] if draft.change.system else draft.systems)
+    draft.sweeps = True
     close(draft)
+
+
+def _match(draft: Draft) -> None:
+    """The record probably exists already: a person looks; what is written to it goes its way meanwhile."""
+    field = draft.matrix.fields.get(draft.change.about)
+    if field is not None and "" not in draft.cases:
+        draft.open_case("", "duplicate", field.escalation)
 
 
 def _set_paused(draft: Draft, *, value: bool) -> None:
@@ -388,4 +395,10 @@ def _set_paused(draft: Draft, *, value: bool) -> None:
         draft.paused = value
 
 
-KINDS: Final[dict[str, Callable[[Draft], None]]] = {"row": _row, "tick": _tick, "pause": _pause, "resume": _resume}
+KINDS: Final[dict[str, Callable[[Draft], None]]] = {
+    "row": _row,
+    "tick": _tick,
+    "pause": _pause,
+    "resume": _resume,
+    "match": _match,
+}

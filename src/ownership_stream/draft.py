@@ -138,8 +138,8 @@ class Draft:
     """Fields for which *close* has to look, in order."""
     asked: frozenset[str] = frozenset()
     """Fields to be sent because this event changed their current value, or handed it over."""
-    swept: frozenset[str] = frozenset()
-    """Systems that are sent whatever they miss."""
+    sweeps = False
+    """*Close* looks at every field, and systems are sent whatever they miss."""
     care_starts = False
     """An applied write of this event starts care."""
     stage_learned = False

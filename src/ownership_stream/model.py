@@ -53,7 +53,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forb
     id: str
     """UUIDv5 over the source's own coordinates; the same for a connector's duplicate."""
     record: str
-    kind: Literal["row", "tick", "pause", "resume", "reset_breaker"] = "row"
+    kind: Literal["row", "tick", "pause", "resume", "reset_breaker", "match"] = "row"
     """A person's resolution, a merge and an identity link will enter here too; until then they are not words of the
     wire.
     """
@@ -85,6 +85,9 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forb
     marker: str | None = None
     """Our change id as carried in the row's marker column, where the system has one."""
     event: tuple[str, ...] = ()
+    other: str = ""
+    """Of a ``match``: the record of the same system that this one probably repeats; ``about``: the field they share."""
+    about: str = ""
     source_version: str = ""
     """The source's version in its own words (``"0:24023119:24023128"``), for the apply record and for people."""
     trace: dict[str, str] = {}

@@ -1,31 +1,33 @@
-"""The way of a change, both stages: what arrives, what becomes of it, and where everything goes.
+"""The way of a change, stage by stage: what arrives, what becomes of it, and where everything goes.
 
 *Intake* turns the rows of source topics into changes on ``ownership.changes``, keyed by record. *Decide* takes each
 change in its record's one order, decides it by the matrix and sends what follows: approved values to the apply
 topics, rejected and queued writes to the conflicts, how conflicts ended to the resolutions. What cannot be read is
 a dead letter with its own bytes. Every record ends in one of these, and no log line is an outcome.
 
-Both steps are pure: a batch and its states in, outputs and new states out. Transactions, offsets and the store are the
-lane's; the policy is ``decide``'s.
+*Match* stands beside them: it sees created records under their match keys and tells the lane of a record that it
+probably exists already. All steps are pure: a batch and its states in, outputs and new states out. Transactions,
+offsets and the store are the lane's; the policy is ``decide``'s.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from struct import pack
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from ownership_stream.accounting import Counts, account
+from ownership_stream.accounting import Counts, account, is_created
 from ownership_stream.breaker import Breaker, after, reset
 from ownership_stream.decide import decide
-from ownership_stream.identity import partition_of
+from ownership_stream.identity import change_id, partition_of
 from ownership_stream.lane.contract import LaneRefusedError, Output, Record, StepResult
+from ownership_stream.matches import Seen, Sighting, match_keys, sight
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Case, CaseEvent, Change, Decision, Outcome, RecordState
 from ownership_stream.reports import Reports
 from ownership_stream.sources.mapping import Writer
 from ownership_stream.sources.result import Decoded, Undecodable
+from ownership_stream.store import DUE_BYTES
 from ownership_stream.wire import (
     JSON,
     Message,
@@ -34,17 +36,15 @@ from ownership_stream.wire import (
     change_message,
     dead_letter,
     pack_state,
+    sighting_message,
     unpack_state,
 )
 
 BREAKER: Final = "__breaker"
 """The state that is no record's: the lane's breaker."""
 
-DUE_BYTES: Final = 8
-"""A packed state begins with the time of the tick it wants: big-endian milliseconds, 0 for never."""
-
 DEAD_LETTER_REASONS: Final = ("internal", "foreign")
-"""Reasons of dead letters that decoding does not give: a decision that failed, and a change that is none of ours."""
+"""Reasons of dead letters that decoding does not give: a decision that failed, and bytes that are none of ours."""
 
 
 class Topics(NamedTuple):
@@ -54,6 +54,7 @@ class Topics(NamedTuple):
     conflicts: str
     resolutions: str
     dead_letters: str
+    matches: str
     apply: Mapping[str, str]
     """System -> its apply topic."""
     partitions: int
@@ -166,14 +167,25 @@ class DecideStep(_Bury):
     name = "decide"
 
     def __init__(
-        self, matrix: Matrix, writers: Mapping[str, Writer], topics: Topics, *, state_topic: str, observe: bool = False
+        self,
+        matrix: Matrix,
+        writers: Mapping[str, Writer],
+        topics: Topics,
+        *,
+        state_topic: str,
+        observe: bool = False,
+        secret: bytes | None = None,
     ) -> None:
-        """``writers`` by system. ``observe``: decide and report, and send nothing to any system."""
+        """``writers`` by system. ``observe``: decide and report, and send nothing to any system.
+
+        ``secret`` makes the match keys of created records; without one no duplicates are looked for.
+        """
         super().__init__(topics)
         self.state_topic = state_topic
         self._matrix = matrix
         self._writers = writers
         self._observed = frozenset(matrix.systems) if observe else frozenset[str]()
+        self._secret = secret
         self._reports = Reports(matrix, mode="observe" if observe else "enforce")
 
     def decode(self, records: Sequence[Record]) -> DecideBatch:
@@ -213,13 +225,22 @@ class DecideStep(_Bury):
             breaker = after(breaker, decision.restored, change.received)
             known[name], dues[name] = decision.state, 0 if self._observed else decision.due
             result.outputs.extend(self._outputs(before, change, decision))
+            if self._secret is not None and is_created(before, change, decision):
+                result.outputs.extend(self._sightings(change, self._secret))
             account(result.counts, self._matrix, before, change, decision)
         for name, state in known.items():
             if state is not None:
                 result.states[name] = packed(state, dues[name])
         if decoded.changes:
-            result.states[BREAKER] = pack(">Q", 0) + msgspec.msgpack.encode(breaker)
+            result.states[BREAKER] = bytes(DUE_BYTES) + msgspec.msgpack.encode(breaker)
         return result
+
+    def _sightings(self, change: Change, secret: bytes) -> Iterator[Output]:
+        """A created record under each of its match keys."""
+        for about, key in match_keys(change.fields, secret):
+            sighting = Sighting(key, about, change.system, change.record, change.at, change.id)
+            where = partition_of(key, self._topics.partitions)
+            yield Output(self._topics.matches, *sighting_message(sighting), where)
 
     def _decide(
         self,
@@ -266,6 +287,64 @@ class DecideStep(_Bury):
         return outputs
 
 
+class MatchBatch(NamedTuple):
+    """A decoded batch of match: the sightings in order, and what is none."""
+
+    sightings: list[Sighting]
+    outputs: list[Output]
+    counts: Counts
+    record_ids: list[str]
+
+
+class MatchStep(_Bury):
+    """Sightings of one match key meet: a record that a system probably has already is told to its own lane."""
+
+    name = "match"
+
+    def __init__(self, topics: Topics, *, state_topic: str) -> None:
+        super().__init__(topics)
+        self.state_topic = state_topic
+
+    def decode(self, records: Sequence[Record]) -> MatchBatch:
+        """The sightings; bytes that are none are dead letters."""
+        batch = MatchBatch([], [], Counter(), [])
+        for record in records:
+            try:
+                batch.sightings.append(JSON.read_sighting(record.value or b""))
+            except WireError as error:
+                batch.outputs.append(self._bury(record, "decode", "foreign", type(error).__name__, str(error)))
+                batch.counts["dead_letters", self.name, "foreign"] += 1
+        batch.record_ids.extend(dict.fromkeys(sighting.key for sighting in batch.sightings))
+        return batch
+
+    def run(self, decoded: MatchBatch, states: Mapping[str, bytes | None]) -> StepResult:
+        """Each sighting on what is known under its key."""
+        result = StepResult(decoded.outputs, {}, decoded.counts)
+        known: dict[str, Seen] = {}
+        for sighting in decoded.sightings:
+            key = sighting.key
+            seen, other = sight(known[key] if key in known else _unpack_seen(states.get(key)), sighting)
+            known[key] = seen
+            if other is not None:
+                result.outputs.append(self._match(sighting, other))
+        for key, seen in known.items():
+            result.states[key] = bytes(DUE_BYTES) + msgspec.msgpack.encode(seen)
+        return result
+
+    def _match(self, sighting: Sighting, other: str) -> Output:
+        change = Change(
+            id=change_id(f"match/{sighting.change_id}/{sighting.about}"),
+            record=sighting.record,
+            kind="match",
+            system=sighting.system,
+            at=sighting.at,
+            other=other,
+            about=sighting.about,
+        )
+        where = partition_of(change.record, self._topics.partitions)
+        return Output(self._topics.changes, *change_message(change), where)
+
+
 def failed(matrix: Matrix, before: RecordState | None, change: Change) -> Decision:
     """The end of a change whose decision broke: each field ``failed``, the state as it was, a case for the record."""
     state = RecordState() if before is None else before
@@ -281,7 +360,7 @@ def failed(matrix: Matrix, before: RecordState | None, change: Change) -> Decisi
 
 def packed(state: RecordState, due: int) -> bytes:
     """A state as the lane stores it: the time of its next tick, then the state."""
-    return pack(">Q", due) + pack_state(state)
+    return due.to_bytes(DUE_BYTES, "big") + pack_state(state)
 
 
 def unpack(stored: bytes | None) -> RecordState | None:
@@ -295,7 +374,12 @@ def unpack(stored: bytes | None) -> RecordState | None:
 
 
 def _unpack_breaker(stored: bytes | None) -> Breaker:
-    if stored is None:
-        return Breaker()
-    breaker: Any = msgspec.msgpack.decode(stored[DUE_BYTES:], type=Breaker)
-    return breaker  # type: ignore[no-any-return]  # msgspec's overload is lost through the slice
+    return Breaker() if stored is None else _BREAKER.decode(stored[DUE_BYTES:])
+
+
+def _unpack_seen(stored: bytes | None) -> Seen:
+    return () if stored is None else _SEEN.decode(stored[DUE_BYTES:])
+
+
+_BREAKER: Final = msgspec.msgpack.Decoder(Breaker)
+_SEEN: Final[msgspec.msgpack.Decoder[Seen]] = msgspec.msgpack.Decoder(tuple[tuple[str, str], ...])

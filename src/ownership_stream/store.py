@@ -19,6 +19,9 @@ from redis.retry import Retry
 from ownership_stream.errors import OwnershipError, UnavailableError
 
 POSITION_KEY: Final = "__lane"
+DUE_KEY: Final = "__due"
+DUE_BYTES: Final = 8
+"""A packed state begins with the time it wants to be looked at again: big-endian milliseconds, 0 for never."""
 # Keys in one command. Lua's `unpack` overflows at some 8,000 arguments, and a command blocks all others in Redis.
 LOAD_CHUNK: Final = 2_000
 SAVE_CHUNK: Final = 1_000
@@ -104,6 +107,10 @@ class StateStore(Protocol):
         """All records of a lane with their states, in no order, without proof."""
         ...
 
+    def due(self, prefix: str, now: int, limit: int) -> list[str]:
+        """Records whose states wanted to be looked at by `now` (milliseconds), the longest overdue first."""
+        ...
+
     def close(self) -> None:
         """Lets go of connections."""
         ...
@@ -161,6 +168,12 @@ class MemoryStore:
         with self._lock:
             return iter(list(self._lanes.get(prefix, {}).items()))
 
+    def due(self, prefix: str, now: int, limit: int) -> list[str]:
+        """See `StateStore`."""
+        with self._lock:
+            waiting = [(due_of(state), record) for record, state in self._lanes.get(prefix, {}).items()]
+        return [record for at, record in sorted(waiting) if 0 < at <= now][:limit]
+
     def close(self) -> None:
         """Nothing to let go of."""
 
@@ -177,18 +190,28 @@ redis.call('SET', KEYS[1], ARGV[1] .. ':' .. (offset or '0'))
 return offset or false
 """
 
-# KEYS[1] the position, then records; ARGV[1] the position held, ARGV[2] the new one or nothing, then the states.
+# KEYS[1] the position, KEYS[2] the records by when they are due, then records; ARGV[1] the position held, ARGV[2] the
+# new one or nothing, ARGV[3] how many arguments of ZADD come after the states; what follows them is due no more.
 _SAVE: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
-if #KEYS > 1 then
+local states = #KEYS - 2
+if states > 0 then
   local pairs = {}
-  for i = 2, #KEYS do
-    pairs[2 * i - 3] = KEYS[i]
-    pairs[2 * i - 2] = ARGV[i + 1]
+  for i = 1, states do
+    pairs[2 * i - 1] = KEYS[i + 2]
+    pairs[2 * i] = ARGV[i + 3]
   end
   redis.call('MSET', unpack(pairs))
+end
+local due = 3 + states
+local gone = due + tonumber(ARGV[3])
+if gone > due then
+  redis.call('ZADD', KEYS[2], unpack(ARGV, due + 1, gone))
+end
+if #ARGV > gone then
+  redis.call('ZREM', KEYS[2], unpack(ARGV, gone + 1, #ARGV))
 end
 if ARGV[2] ~= '' then
   redis.call('SET', KEYS[1], ARGV[2])
@@ -206,8 +229,6 @@ class RedisStore:
         self._client = client
         self._save_chunk = min(save_chunk, SAVE_CHUNK)
         self._waive_eviction_check = waive_eviction_check
-        self._take = client.register_script(_TAKE)
-        self._save = client.register_script(_SAVE)
 
     @classmethod
     def from_url(
@@ -245,7 +266,7 @@ class RedisStore:
     def take(self, prefix: str, incarnation: str) -> int | None:
         """See `StateStore`."""
         with _answers():
-            offset = self._take(keys=[prefix + POSITION_KEY], args=[incarnation])
+            offset = self._run(_TAKE, [(prefix + POSITION_KEY).encode()], [incarnation.encode()])
         return None if offset is None else int(offset)
 
     def load(self, prefix: str, held: Position, record_ids: Sequence[str]) -> list[bytes | None]:
@@ -275,9 +296,10 @@ class RedisStore:
             chunk = pairs[first : first + size]
             moved = new.pack() if first == last else b""
             with _answers():
-                done = self._save(
-                    keys=[position, *(head + record_id.encode() for record_id, _ in chunk)],
-                    args=[packed, moved, *(state for _, state in chunk)],
+                done = self._run(
+                    _SAVE,
+                    [position, head + DUE_KEY.encode(), *(head + record_id.encode() for record_id, _ in chunk)],
+                    [packed, moved, *_by_due(chunk)],
                 )
             if not done:
                 raise _displaced(prefix)
@@ -305,9 +327,21 @@ class RedisStore:
                 if record_id != POSITION_KEY and state is not None:
                     yield record_id, state
 
+    def due(self, prefix: str, now: int, limit: int) -> list[str]:
+        """See `StateStore`."""
+        with _answers():
+            found: list[bytes] = self._client.execute_command(  # type: ignore[no-untyped-call]  # redis-py leaves it without annotation
+                "ZRANGEBYSCORE", prefix + DUE_KEY, 1, now, "LIMIT", 0, limit
+            )
+        return [record.decode() for record in found]
+
     def close(self) -> None:
         """See `StateStore`."""
         self._client.close()
+
+    def _run(self, script: str, keys: list[bytes], arguments: list[bytes]) -> Any:
+        """Sends the script whole each time: small beside the states, and a server that restarted needs no second call."""
+        return self._client.execute_command("EVAL", script, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]  # redis-py leaves it without annotation
 
     def _mget(self, keys: list[bytes]) -> list[bytes | None]:
         """One command, past redis-py's `mget`, which looks at each key again."""
@@ -337,6 +371,27 @@ def _answers() -> Iterator[None]:
         yield
     except redis.RedisError as error:
         raise StoreAwayError(f"redis: {type(error).__name__}: {error}") from error
+
+
+def due_of(state: bytes) -> int:
+    """When a packed state wants to be looked at again, milliseconds; 0: never, and so for one too short to say."""
+    return int.from_bytes(state[:DUE_BYTES], "big") if len(state) >= DUE_BYTES else 0
+
+
+def _by_due(chunk: Sequence[tuple[str, bytes]]) -> Iterator[bytes]:
+    """The arguments of a save after the positions: how many are for ZADD, the states, those, and who is due no more."""
+    due: list[bytes] = []
+    gone: list[bytes] = []
+    for record, state in chunk:
+        at = due_of(state)
+        if at:
+            due += (b"%d" % at, record.encode())
+        else:
+            gone.append(record.encode())
+    yield b"%d" % len(due)
+    yield from (state for _, state in chunk)
+    yield from due
+    yield from gone
 
 
 def _displaced(prefix: str) -> DisplacedError:

@@ -80,6 +80,8 @@ def owned_topics(settings: Settings, systems: Sequence[str] = SYSTEMS) -> list[T
     table: list[tuple[str, int, Mapping[str, str]]] = [
         (settings.topic_changes, settings.partitions, changes),
         (settings.topic_state, settings.partitions, state),
+        (settings.topic_matches, settings.partitions, kept),
+        (settings.topic_match_state, settings.partitions, state),
         *((settings.topic_apply(system), settings.partitions, kept) for system in systems),
         (settings.topic_conflicts, settings.partitions, kept),
         (settings.topic_resolutions, settings.partitions, kept),

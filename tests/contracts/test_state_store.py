@@ -28,6 +28,11 @@ PREFIX = key_prefix("app", "topic*id", 3)
 OTHER = key_prefix("app", "topicXid", 3)
 
 
+def due_at(milliseconds: int) -> bytes:
+    """A state that wants to be looked at again then."""
+    return milliseconds.to_bytes(8, "big") + b"state"
+
+
 class StoreContract:
     """What every store does. Subclasses give a fixture `store`, empty for each test."""
 
@@ -102,6 +107,23 @@ class StoreContract:
         store.save(PREFIX, self.taken(store), Position("a", 1), {"x": b"1", "y": b"2"})
         assert {"x": b"1", "y": b"2"} == dict(store.scan(PREFIX))
 
+    def test_due_records_come_the_longest_overdue_first(self, store: StateStore) -> None:
+        """A state begins with the time it wants to be looked at again; 0, or a state too short for one, wants nothing."""
+        held = self.taken(store)
+        states = {"late": due_at(20), "later": due_at(30), "first": due_at(10), "never": due_at(0), "short": b"1"}
+        store.save(PREFIX, held, Position("a", 1), states)
+        assert ["first", "late"] == store.due(PREFIX, 20, 9)
+        assert ["first"] == store.due(PREFIX, 99, 1)
+        assert [] == store.due(OTHER, 99, 9)
+
+    def test_a_newer_state_says_when_it_is_due(self, store: StateStore) -> None:
+        """Moved, or not at all."""
+        held = self.taken(store)
+        store.save(PREFIX, held, Position("a", 1), {"moved": due_at(10), "done": due_at(10)})
+        store.save(PREFIX, Position("a", 1), Position("a", 2), {"moved": due_at(50), "done": due_at(0)})
+        assert [] == store.due(PREFIX, 49, 9)
+        assert ["moved"] == store.due(PREFIX, 50, 9)
+
     def test_a_peek_needs_no_holder(self, store: StateStore) -> None:
         """For people who look at one record."""
         store.save(PREFIX, self.taken(store), Position("a", 1), {"x": b"1"})
@@ -138,7 +160,7 @@ class RedisContract(StoreContract):
         """Chunks come before the position, so that catching up writes them again."""
         held = self.taken(store)
         states = {f"r{number}": b"1" for number in range(SAVE_CHUNK + 1)}
-        states[f"r{SAVE_CHUNK}"] = object()  # type: ignore[assignment]  # the client refuses it, after the first chunk
+        states[f"r{SAVE_CHUNK}"] = []  # type: ignore[assignment]  # the client refuses it, after the first chunk
         with pytest.raises(StoreAwayError):
             store.save(PREFIX, held, Position("a", 9), states)
         assert [b"1"] == store.peek(PREFIX, ["r0"])

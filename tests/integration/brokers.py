@@ -60,7 +60,7 @@ def docker_answers() -> bool:
     """Whether a Docker daemon answers a ping; without one even testcontainers' constructors raise."""
     if shutil.which("docker") is None:
         return False
-    import docker  # noqa: PLC0415  # testcontainers' dependency: slow to import, and needed only here
+    import docker  # type: ignore[import-untyped]  # noqa: PLC0415  # testcontainers' own: slow to import, without stubs
 
     with suppress(Exception):  # whatever the client raises, no daemon answers
         client = docker.from_env(timeout=3)

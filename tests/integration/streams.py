@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from time import monotonic, sleep
 from typing import Any
 from uuid import uuid4
@@ -147,7 +148,7 @@ class Stream:
             assert monotonic() < deadline, f"{total} of {count} outputs after {DEADLINE} s"
             sleep(0.1)
 
-    def process(self, script: str, *, failpoint: str = "", **words: Any) -> "subprocess.Popen[str]":
+    def process(self, script: str, *, failpoint: str = "", **words: Any) -> "Script":
         """One of the scripts beside this file in a process of its own, with this stream in its environment."""
         environ = {key: value for key, value in os.environ.items() if not key.startswith("OWNERSHIP_")}
         environ["PYTHONPATH"] = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])
@@ -162,13 +163,34 @@ class Stream:
         )
         if failpoint:
             environ["OWNERSHIP_TEST_FAILPOINT"] = failpoint
-        return subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / script)],
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        return Script(Path(__file__).parent / script, environ)
+
+
+class Script:
+    """A script at work. What it says on stderr goes to a file, since a full pipe would stop it."""
+
+    def __init__(self, path: Path, environ: dict[str, str]) -> None:
+        self._said = TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, str(path)], env=environ, stdout=subprocess.PIPE, stderr=self._said, text=True
         )
+
+    def line(self) -> str:
+        """Its next line on stdout."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def ended(self) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr, once it has ended by itself."""
+        out, _ = self.process.communicate(timeout=DEADLINE)
+        self._said.seek(0)
+        return self.process.returncode, out, self._said.read()
+
+    def close(self) -> None:
+        """Ends it if it is still there."""
+        self.process.kill()
+        self.process.communicate()
+        self._said.close()
 
 
 def stream_of_environment() -> tuple[Stream, dict[str, Any]]:

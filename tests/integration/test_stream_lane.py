@@ -26,9 +26,10 @@ VALUES = [b"%d" % number for number in range(40)]
 def test_a_lane_killed_at_any_point_settles_everything_once(stream: Stream, point: str) -> None:
     """Killed there the first time it comes by, and started again: nothing lost, nothing twice, no state off."""
     stream.feed(VALUES, partition=0)
-    process = stream.process("lane_process.py", failpoint=f"decide:{point}:1", size=15)
-    out, err = process.communicate(timeout=60)
-    assert failpoints.EXIT_CODE == process.returncode, err
+    killed = stream.process("lane_process.py", failpoint=f"decide:{point}:1", size=15)
+    code, out, err = killed.ended()
+    killed.close()
+    assert failpoints.EXIT_CODE == code, err
     assert "done" not in out
 
     lane = stream.lane()
@@ -204,6 +205,7 @@ def prefix(stream: Stream) -> str:
 
 def create_again(admin: AdminClient, topic: NewTopic) -> None:
     """Creates a topic, as soon as the deleted one of that name is out of the way."""
+    failed = None
     for _ in range(50):
         failed = admin.create_topics([topic])[topic.topic].exception(10)
         if failed is None:

@@ -1,6 +1,5 @@
 """Whole workers, in processes of their own, on a real Kafka and a real Redis."""
 
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from time import monotonic, sleep
 import pytest
 from confluent_kafka import TopicPartition
 
-from integration.streams import DEADLINE, Stream, exactly_once
+from integration.streams import DEADLINE, Script, Stream, exactly_once
 
 pytestmark = [pytest.mark.real_broker, pytest.mark.real_redis]
 VALUES = [b"%d" % number for number in range(2_000)]
@@ -20,10 +19,10 @@ VALUES = [b"%d" % number for number in range(2_000)]
 class WorkerProcess:
     """A worker and its HTTP port."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.process = process
-        assert process.stdout is not None
-        self.port = process.stdout.readline().strip()
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self.process = script.process
+        self.port = script.line()
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of a page."""
@@ -40,22 +39,33 @@ class WorkerProcess:
             assert monotonic() < deadline, answer
             sleep(0.05)
 
+    def await_unready(self) -> tuple[int, str]:
+        """What /readyz says once it does not say ready."""
+        deadline = monotonic() + DEADLINE
+        while (answer := self.get("/readyz"))[0] == 200:
+            assert monotonic() < deadline
+            sleep(0.05)
+        return answer
+
     def end(self) -> tuple[int, str]:
         """SIGTERM; the exit code and what it said."""
         self.process.send_signal(SIGTERM)
-        _, err = self.process.communicate(timeout=DEADLINE)
-        return self.process.returncode, err
+        return self.ended()
+
+    def ended(self) -> tuple[int, str]:
+        """The exit code and what it said, once it has ended by itself."""
+        code, _, err = self._script.ended()
+        return code, err
 
 
 @contextmanager
 def worker(stream: Stream) -> Iterator[WorkerProcess]:
     """A worker on the stream, gone at the end."""
-    process = stream.process("worker_process.py")
+    script = stream.process("worker_process.py")
     try:
-        yield WorkerProcess(process)
+        yield WorkerProcess(script)
     finally:
-        process.kill()
-        process.communicate()
+        script.close()
 
 
 def test_a_worker_says_when_it_is_ready_and_ends_in_good_order(stream: Stream) -> None:
@@ -123,8 +133,8 @@ def test_a_worker_whose_input_was_deleted_unread_ends_with_one_line(stream: Stre
     deleted = stream.admin.delete_records([TopicPartition(stream.changes, 0, end)])
     next(iter(deleted.values())).result(10)
     with worker(stream) as second:
-        _, err = second.process.communicate(timeout=DEADLINE)
-    assert 1 == second.process.returncode, err
+        code, err = second.ended()
+    assert 1 == code, err
     [line] = [line for line in err.splitlines() if line.startswith("ended: ")]
     assert "were deleted before they were read (retention too short?)" in line
 

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from ownership_stream import sources
 from ownership_stream.model import Evidence
+from ownership_stream.sources import columns as memos
 from source_kit import (
     AT,
     CONTACT,
+    EHR,
     EHR_TOPIC,
+    MATRIX,
     PATIENT_ROW,
     SOURCE,
     ehr_event,
@@ -357,6 +361,7 @@ def test_a_key_that_stands_twice_is_refused_wherever_it_stands() -> None:
         text.replace(b'"op":', b'"op":"d","op":', 1),
         text.replace(b'"before":null,', b"", 1).replace(b'"email":', b'"email":null,"email":', 1),
         packed({"schema": None}).replace(b"}", b',"payload":null,"payload":' + text + b"}"),
+        packed({"schema": {"payload": 1}})[:-1] + b',"payload" :null,"payload" :' + text + b"}",
     ]
 
     assert ["duplicate_key"] * len(twice) == [refused(from_ehr, value).reason for value in twice]
@@ -371,7 +376,7 @@ def test_colons_in_values_are_no_suspicion_for_long() -> None:
 
 def test_an_ignored_column_may_hold_anything() -> None:
     """Even an object with colons and keys of its own."""
-    assert one(from_ehr(ehr_event())) == one(from_ehr(ehr_event(created_at={"a": [1, {"b": "x:y"}], "c": "\":"})))
+    assert one(from_ehr(ehr_event())) == one(from_ehr(ehr_event(created_at={"a": [1, {"b": "x:y"}], "c": '":'})))
 
 
 @pytest.mark.parametrize(
@@ -420,11 +425,7 @@ def test_a_record_without_key_is_refused() -> None:
 
 def test_a_memo_that_is_full_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many values come, each is read right and memory stays bounded."""
-    from ownership_stream import sources
-    from ownership_stream.sources import columns
-    from source_kit import EHR, MATRIX
-
-    monkeypatch.setattr(columns, "MEMO_SIZE", 8)
+    monkeypatch.setattr(memos, "MEMO_SIZE", 8)
     decoder = sources.decoder(EHR, MATRIX)
     for number in range(100):
         event = ehr_event(city=f"Town {number}", preferred_name=UNAVAILABLE if number % 2 else None)

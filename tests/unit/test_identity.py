@@ -4,7 +4,7 @@ from collections import Counter
 from uuid import uuid5
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ownership_stream.identity import (
@@ -24,12 +24,13 @@ from ownership_stream.identity import (
 @pytest.mark.parametrize(
     ("record", "of_8", "of_12"),
     [
-        ("0032X00002QU10JQAT", 2, 6),
-        ("ehr:123", 6, 10),
-        ("ehr:7", 4, 8),
-        ("a", 3, 7),
-        ("P-123", 0, 0),
-        ("Jürgen", 0, 0),
+        ("0032X00002QU10JQAT", 2, 2),
+        ("ehr:123", 1, 5),
+        ("ehr:7", 4, 0),
+        ("a", 3, 3),
+        ("P-123", 5, 1),
+        ("Jürgen", 1, 1),
+        ("123456789", 6, 2),
     ],
 )
 def test_partitions_are_frozen(record: str, of_8: int, of_12: int) -> None:
@@ -56,17 +57,18 @@ def test_a_change_id_is_frozen() -> None:
     assert "e515f5bf-4f30-55f2-9256-ca946a065d93" == change_id("ehr/public.patient/123/0:24023119:24023128/u")
 
 
-@given(st.lists(st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=20), min_size=2, max_size=4))
+@given(
+    st.lists(
+        st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=20),
+        min_size=2,
+        max_size=4,
+    )
+)
 def test_keys_of_several_columns_come_back(parts: list[str]) -> None:
     """Whatever stands in them, and no two keys are alike."""
-    if row_starts_reserved(parts):
-        return
+    assume(not parts[0].startswith("__"))
+
     assert parts == key_parts(row_key(parts), len(parts))
-
-
-def row_starts_reserved(parts: list[str]) -> bool:
-    """Whether the key would begin as our own records do."""
-    return ",".join(parts).startswith("__")
 
 
 def test_a_key_of_other_columns_is_refused() -> None:

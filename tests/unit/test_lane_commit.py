@@ -290,13 +290,13 @@ class TiredStore(MemoryStore):
         super().__init__()
         self.away: set[str] = set()
 
-    def load(self, *arguments: object) -> list[bytes | None]:  # type: ignore[override]  # passed through
+    def load(self, *arguments: object) -> list[bytes | None]:
         """Loads, or does not answer."""
         if "load" in self.away:
             raise StoreAwayError("redis: away")
         return super().load(*arguments)  # type: ignore[arg-type]  # passed through
 
-    def save(self, *arguments: object) -> None:  # type: ignore[override]  # passed through
+    def save(self, *arguments: object) -> None:
         """Saves, or does not answer."""
         if "save" in self.away:
             raise StoreAwayError("redis: away")
@@ -427,7 +427,7 @@ def test_a_failpoint_ends_the_process_at_its_time(monkeypatch: pytest.MonkeyPatc
     died: list[int] = []
     monkeypatch.setattr(failpoints, "_WHERE", "decide:6-commit")
     monkeypatch.setattr(failpoints, "_TIMES", 2)
-    monkeypatch.setattr(failpoints.os, "_exit", died.append)
+    monkeypatch.setattr("os._exit", died.append)
     for stage, point in [("decide", "6-commit"), ("intake", "6-commit"), ("decide", "7-save"), ("decide", "6-commit")]:
         failpoints.failpoint(stage, point)
     assert [137] == died

@@ -1,5 +1,7 @@
 """The start of a lane: where it may work from, and what it refuses."""
 
+from typing import Any
+
 import pytest
 from confluent_kafka import KafkaError
 
@@ -21,7 +23,7 @@ def worked(count: int = 3) -> tuple[MemoryKafka, MemoryStore]:
     return kafka, store
 
 
-def refusal(kafka: MemoryKafka, store: MemoryStore | None = None, **changes: object) -> str:
+def refusal(kafka: MemoryKafka, store: MemoryStore | None = None, **changes: Any) -> str:
     """The line with which the lane refuses to start."""
     lane = new_lane(kafka, store or MemoryStore(), CountingStep(), Notes(), **changes)
     with pytest.raises(LaneRefusedError) as caught:
@@ -189,7 +191,7 @@ def test_a_rival_that_displaces_us_while_catching_up_costs_the_standing() -> Non
     kafka, _ = worked()
 
     class Stolen(MemoryStore):
-        def save(self, prefix: str, *arguments: object) -> None:  # type: ignore[override]  # passed through
+        def save(self, prefix: str, *arguments: object) -> None:
             self.take(prefix, "rival")
             super().save(prefix, *arguments)  # type: ignore[arg-type]  # passed through
 

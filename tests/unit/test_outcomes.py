@@ -51,15 +51,14 @@ def test_every_case_that_the_core_opens_has_a_reason_in_the_table(path: Path) ->
     assert set() == set(opened) - CASE_REASONS.keys()
 
 
-@pytest.mark.parametrize("field", MATRIX.fields)
 @pytest.mark.parametrize("end", OUTCOMES, ids=lambda end: " ".join(end).strip())
-def test_every_outcome_is_explained_for_every_field(end: tuple[str, str], field: str) -> None:
-    """One line that names the field, and neither a place-holder nor a value."""
-    row = MATRIX.fields[field]
-    for care_started in (False, True):
-        line = explain(MATRIX, row, OUTCOMES[end], "crm", care_started=care_started)
-        assert line
-        assert not re.search(r"[{}\n]", line)
+def test_every_outcome_is_explained_for_every_field(end: tuple[str, str]) -> None:
+    """One line that names the field, and neither a place-holder nor a line break."""
+    for field in MATRIX.fields.values():
+        for care_started in (False, True):
+            line = explain(MATRIX, field, OUTCOMES[end], "crm", care_started=care_started)
+            assert line
+            assert not re.search(r"[{}\n]", line)
 
 
 @pytest.mark.parametrize("reason", CASE_REASONS)

@@ -1,14 +1,13 @@
 """The conflict rules, each as a table of (current value, write) and the verdict."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from matrices import patient
 
-from ownership_stream.draft import Fresh, Write
+from ownership_stream.draft import Write
 from ownership_stream.matrix.compiled import Grant
-from ownership_stream.model import Change, Evidence, FieldState, Value
+from ownership_stream.model import Evidence, FieldState, Proposal, Value
 from ownership_stream.rules import RULES
 
 MATRIX = patient()
@@ -19,15 +18,20 @@ APPLIED, STALE, TIE, CLOCK = ("applied", ""), ("rejected", "stale"), ("queued", 
 
 
 def verdict(
-    name: str, value: Value, current: FieldState, *, grant: Grant | None = OWNER, seen: bool = True, **fresh: Any
+    name: str,
+    value: Value,
+    current: FieldState,
+    *,
+    grant: Grant | None = OWNER,
+    seen: bool = True,
+    evidence: Evidence | None = None,
+    reason: str | None = None,
+    base: int | None = None,
 ) -> tuple[str, str]:
     """What the field's rule says of a write that has come this far."""
     field = MATRIX.fields[name]
-    attributes = Fresh()
-    for attribute, known in fresh.items():
-        setattr(attributes, attribute, known)
-    change = Change(id="c", record="r", system="ehr", row="ehr/patient/1")
-    write = Write(field, value, attributes, NOW, seen=seen, source=change)
+    proposal = Proposal("ehr", value, "c1", NOW, reason=reason, base=base, evidence=evidence, seen=seen)
+    write = Write.again(field, proposal)
     write.grant = grant
     return RULES[field.rule](MATRIX, current, write, NOW)
 
@@ -69,9 +73,9 @@ def test_the_stage_map_allows_its_steps_only(
     assert expected == verdict("care_stage", new, FieldState(current, 1), grant=grant, seen=seen)
 
 
-def done(at: int | None, by: str | None = "dr") -> Mapping[str, Evidence]:
+def done(at: int | None, by: str | None = "dr") -> Evidence:
     """Evidence of a completion."""
-    return {"follow_up_completion": Evidence(by, at)}
+    return Evidence(by, at)
 
 
 DONE = FieldState({"outcome": "done"}, 4, evidence=Evidence("dr", NOW - 1000))
@@ -87,7 +91,7 @@ UNBACKED = FieldState({"outcome": "done"}, 4)
         pytest.param(DONE, "done", done(NOW - 1000), APPLIED, id="the same time, the same result"),
         pytest.param(DONE, "x", done(NOW, None), ("rejected", "not_validated"), id="nobody has validated it"),
         pytest.param(DONE, "x", done(None), ("rejected", "not_validated"), id="it has no time"),
-        pytest.param(DONE, "x", {}, ("rejected", "not_validated"), id="it has no evidence at all"),
+        pytest.param(DONE, "x", None, ("rejected", "not_validated"), id="it has no evidence at all"),
         pytest.param(UNBACKED, "x", done(NOW - 9000), APPLIED, id="over a value without evidence"),
         pytest.param(FieldState(), "x", done(NOW), APPLIED, id="the first completion"),
         pytest.param(FieldState(), "x", done(NOW + 5000), APPLIED, id="as far ahead as the skew"),
@@ -96,7 +100,7 @@ UNBACKED = FieldState({"outcome": "done"}, 4)
 )
 @pytest.mark.parametrize("seen", [True, False])
 def test_the_latest_validated_completion_stands(
-    current: FieldState, outcome: str, evidence: Mapping[str, Evidence], expected: tuple[str, str], seen: bool
+    current: FieldState, outcome: str, evidence: Evidence | None, expected: tuple[str, str], seen: bool
 ) -> None:
     """Whatever arrived first, and whatever its writer had seen."""
     assert expected == verdict("follow_up_completion", {"outcome": outcome}, current, seen=seen, evidence=evidence)
@@ -124,8 +128,7 @@ def test_a_completion_is_taken_back_by_name_and_with_a_reason(
 
 def test_a_completion_without_evidence_is_not_named_by_a_time() -> None:
     """Where current has no evidence there is no time to name."""
-    fresh = {"reason": "wrong patient", "evidence": done(NOW)}
-    assert STALE == verdict("follow_up_completion", None, UNBACKED, **fresh)
+    assert STALE == verdict("follow_up_completion", None, UNBACKED, reason="wrong patient", evidence=done(NOW))
 
 
 CONFIRMED = FieldState("email", 4, evidence=Evidence("patient", NOW - 1000))
@@ -133,9 +136,9 @@ UNCONFIRMED = FieldState("email", 4)
 HALF = FieldState("email", 4, evidence=Evidence("patient", None))
 
 
-def said(at: int | None, by: str | None = "patient") -> Mapping[str, Evidence]:
+def said(at: int | None, by: str | None = "patient") -> Evidence:
     """Evidence of a preference."""
-    return {"contact_preference": Evidence(by, at)}
+    return Evidence(by, at)
 
 
 @pytest.mark.parametrize(
@@ -145,18 +148,18 @@ def said(at: int | None, by: str | None = "patient") -> Mapping[str, Evidence]:
         pytest.param(CONFIRMED, "sms", said(NOW - 2000), True, STALE, id="an older confirmation"),
         pytest.param(CONFIRMED, "sms", said(NOW - 1000), True, TIE, id="the same moment, another word"),
         pytest.param(CONFIRMED, "email", said(NOW - 1000), True, APPLIED, id="the same moment, the same word"),
-        pytest.param(CONFIRMED, "sms", {}, True, ("rejected", "not_confirmed"), id="unconfirmed over confirmed"),
+        pytest.param(CONFIRMED, "sms", None, True, ("rejected", "not_confirmed"), id="unconfirmed over confirmed"),
         pytest.param(CONFIRMED, "sms", said(NOW, None), True, ("rejected", "not_confirmed"), id="confirmed by nobody"),
-        pytest.param(CONFIRMED, None, {}, True, ("rejected", "not_confirmed"), id="cleared, unconfirmed"),
+        pytest.param(CONFIRMED, None, None, True, ("rejected", "not_confirmed"), id="cleared, unconfirmed"),
         pytest.param(CONFIRMED, "sms", said(NOW + 60_000), True, CLOCK, id="confirmed in the future"),
         pytest.param(UNCONFIRMED, "sms", said(NOW - 9000), False, APPLIED, id="confirmed over unconfirmed"),
-        pytest.param(HALF, "sms", {}, True, APPLIED, id="a confirmation without a time confirms nothing"),
-        pytest.param(UNCONFIRMED, "sms", {}, True, APPLIED, id="both unconfirmed, seen"),
-        pytest.param(UNCONFIRMED, "sms", {}, False, STALE, id="both unconfirmed, unseen"),
+        pytest.param(HALF, "sms", None, True, APPLIED, id="a confirmation without a time confirms nothing"),
+        pytest.param(UNCONFIRMED, "sms", None, True, APPLIED, id="both unconfirmed, seen"),
+        pytest.param(UNCONFIRMED, "sms", None, False, STALE, id="both unconfirmed, unseen"),
     ],
 )
 def test_the_patients_latest_word_stands(
-    current: FieldState, value: Value, evidence: Mapping[str, Evidence], seen: bool, expected: tuple[str, str]
+    current: FieldState, value: Value, evidence: Evidence | None, seen: bool, expected: tuple[str, str]
 ) -> None:
     """The version check rules among unconfirmed writes, the patient's word among confirmed ones."""
     assert expected == verdict("contact_preference", value, current, seen=seen, evidence=evidence)

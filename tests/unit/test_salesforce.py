@@ -40,7 +40,11 @@ def test_a_create_carries_everything(kind: str) -> None:
     event = crm_event({"changeType": kind, "changedFields": []}, LastName="Doe", Birthdate="1980-12-31", Fax=None)
     change = one(from_crm(event))
 
-    assert {"legal_name": {"family": "Doe", "given": None}, "date_of_birth": "1980-12-31", "email": None} == change.fields
+    assert {
+        "legal_name": {"family": "Doe", "given": None},
+        "date_of_birth": "1980-12-31",
+        "email": None,
+    } == change.fields
     assert {"CREATE": "c", "UNDELETE": "c", "SNAPSHOT": "r"}[kind] == change.op
 
 
@@ -224,7 +228,10 @@ def test_a_bad_event_is_refused_with_its_reason(event: Any, reason: str, said: s
         (b"[" * 100_000, "too_deep"),
         (b"[" * 200 + b"]" * 200, "too_deep"),
         (packed(changed(LastName="Doe")).replace(b'"LastName":', b'"LastName":"Do","LastName":'), "duplicate_key"),
-        (packed(changed(LastName="Doe")).replace(b'"commitNumber":', b'"commitNumber":1,"commitNumber" : '), "duplicate_key"),
+        (
+            packed(changed(LastName="Doe")).replace(b'"commitNumber":', b'"commitNumber":1,"commitNumber" : '),
+            "duplicate_key",
+        ),
     ],
 )
 def test_what_is_no_honest_json_is_refused(value: bytes, reason: str) -> None:

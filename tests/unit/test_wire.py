@@ -103,7 +103,9 @@ def test_equal_words_give_equal_bytes() -> None:
     assert wire.change_message(CHANGE) == wire.change_message(turned)
 
 
-@pytest.mark.parametrize("bad", [b"", b"{}", b"[]", b'{"id":1,"record":"r"}', b"\xff", b"[" * 100_000, b'{"id":"a","record":"r","new":1}'])
+@pytest.mark.parametrize(
+    "bad", [b"", b"{}", b"[]", b'{"id":1,"record":"r"}', b"\xff", b"[" * 100_000, b'{"id":"a","record":"r","new":1}']
+)
 def test_bytes_that_are_no_change_are_refused(bad: bytes) -> None:
     """One error, which shows nothing of them."""
     with pytest.raises(wire.WireError, match="these bytes are not a change of this release"):
@@ -152,11 +154,15 @@ def test_a_state_of_another_format_is_refused_by_its_number() -> None:
     stranger = msgspec.msgpack.encode([STATE_FORMAT + 1, "words", "of", "another", "release"])
 
     for packed in (newer, stranger):
-        with pytest.raises(wire.WireError, match=f"has format {STATE_FORMAT + 1}, and this release reads {STATE_FORMAT}"):
+        with pytest.raises(
+            wire.WireError, match=f"has format {STATE_FORMAT + 1}, and this release reads {STATE_FORMAT}"
+        ):
             wire.unpack_state(packed)
 
 
-@pytest.mark.parametrize("bad", [b"", b"\xc1", b"\x80", msgspec.msgpack.encode([STATE_FORMAT, "three"]), b"\x91" * 100_000])
+@pytest.mark.parametrize(
+    "bad", [b"", b"\xc1", b"\x80", msgspec.msgpack.encode([STATE_FORMAT, "three"]), b"\x91" * 100_000]
+)
 def test_bytes_that_are_no_state_are_refused(bad: bytes) -> None:
     """A store that holds something else must not be written over in silence."""
     with pytest.raises(wire.WireError, match="these bytes are not of our store or changelog"):
@@ -369,4 +375,7 @@ def test_a_null_value_stays_null() -> None:
 
 def test_times_are_written_as_rfc_3339() -> None:
     """With milliseconds, in UTC."""
-    assert ("1970-01-01T00:00:00.000Z", "2026-01-01T10:00:00.123Z") == (wire.rfc3339(0), wire.rfc3339(1_767_261_600_123))
+    assert ("1970-01-01T00:00:00.000Z", "2026-01-01T10:00:00.123Z") == (
+        wire.rfc3339(0),
+        wire.rfc3339(1_767_261_600_123),
+    )

@@ -20,8 +20,7 @@ from ownership_stream.matrix.document import MatrixError
 from ownership_stream.matrix.lint import Column, lint
 from ownership_stream.matrix.schema import render
 from ownership_stream.matrix.show import FORMATS, Page, page
-from ownership_stream.sources import load_all
-from ownership_stream.sources.load import MappingDocument
+from ownership_stream.sources import MappingDocument, load_all
 
 DEFAULT: Final = Path("matrix/patient.yaml")
 PACKAGED: Final = "documents/patient.yaml"

@@ -16,12 +16,14 @@ from zlib import crc32
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
 
+from ownership_stream.demo.actions import Action, Create, Edit, Noise, Planned, Reread, Resend
 from ownership_stream.demo.people import STAFF, Given, Written
-from ownership_stream.demo.plan import Action, Create, Delete, Edit, Noise, Plan, Planned, Reread, Resend
+from ownership_stream.demo.plan import Plan
 from ownership_stream.demo.systems import Event, System
 from ownership_stream.errors import UnavailableError
 from ownership_stream.identity import salesforce_id
 from ownership_stream.matrix.compiled import Matrix, Summary
+from ownership_stream.model import Op
 from ownership_stream.wire import JSON, Apply
 
 LANDING_SECONDS: Final = 0.12
@@ -31,6 +33,13 @@ ANSWER_SECONDS: Final = 0.4
 ANSWERS: Final = 12
 """How often it does at most; the loop guard ends it sooner."""
 WAIT_SECONDS: Final = 0.01
+QUIET_SECONDS: Final = 1.5
+"""From the start until the mix begins."""
+OPENING_SECONDS: Final = 10.0
+CALM: Final = 6
+"""How much slower the mix is during the opening."""
+LATE_SECONDS: Final = 0.5
+"""A clinic that was held up does not make up for more than this."""
 NOISE_KEY: Final = b'{"noise":1}'
 TAIL: Final = 20
 """Last records that a connector may send again."""
@@ -67,12 +76,16 @@ class Clinic:
         self._matrix, self._systems, self._plan = matrix, systems, plan
         self._partitions, self._rate = partitions, rate
         self._producer = Producer({**client, "linger.ms": 2, "enable.idempotence": True})
-        self._consumer = Consumer({**client, "group.id": "clinic", "enable.auto.commit": False, "fetch.wait.max.ms": 20})
+        self._consumer = Consumer(
+            {**client, "group.id": "clinic", "enable.auto.commit": False, "fetch.wait.max.ms": 20}
+        )
         topics = {topic: system for system, topic in apply_topics.items()}
         self._system_of = topics
-        self._consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for topic in topics for n in range(partitions)])
+        self._consumer.assign(
+            [TopicPartition(topic, n, OFFSET_BEGINNING) for topic in topics for n in range(partitions)]
+        )
         self._began = _now()
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._due: list[tuple[float, int, Action | Callable[[], None]]] = []
         self._order = count()
         self._tails: dict[str, deque[Event]] = {name: deque(maxlen=TAIL) for name in systems}
         self._answers: dict[tuple[str, str], tuple[Edit, int]] = {}
@@ -101,6 +114,11 @@ class Clinic:
         self._consumer.close()
 
     @property
+    def is_open(self) -> bool:
+        """Whether it ever opened."""
+        return self._thread.ident is not None
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is due and everything sent was taken by the broker."""
         return not self._due and not len(self._producer)
@@ -113,37 +131,40 @@ class Clinic:
 
     def _work(self) -> None:
         began = monotonic()
-        for action in self._plan.start():
-            self._do(action)
-        for planned in self._plan.opening():
-            self._later(began + planned.after, planned.action)
-        mix = self._plan.mix()
-        turn = monotonic()
+        for planned in (*self._plan.start(), *self._plan.opening()):
+            self._at(began + planned.after, planned.action)
+        mix, turn = self._plan.mix(), began + QUIET_SECONDS
         while not self._ending.is_set():
             now = monotonic()
             if self._editing.is_set():
-                turn = self._mix(mix, turn, now)
+                turn = self._mix(mix, turn, now, self._rate if now - began > OPENING_SECONDS else self._rate / CALM)
+            elif any(not callable(do) for _, _, do in self._due):
+                self._due = [due for due in self._due if callable(due[2])]
+                heapq.heapify(self._due)
             while self._due and self._due[0][0] <= now:
-                heapq.heappop(self._due)[2]()
+                self._take_turn(heapq.heappop(self._due)[2])
             self._producer.poll(0)
             for message in self._consumer.consume(200, WAIT_SECONDS):
                 self._take(message)
 
-    def _mix(self, mix: Iterator[list[Planned]], turn: float, now: float) -> float:
+    def _mix(self, mix: Iterator[list[Planned]], turn: float, now: float, rate: float) -> float:
         """Lets happen what the rate allows by now; returns when the next thing is to happen."""
-        turn = max(turn, now - 0.5)
+        turn = max(turn, now - LATE_SECONDS) if turn < now else turn
         while turn <= now:
             for planned in next(mix):
-                self._later(turn + planned.after, planned.action)
-            turn += 1 / self._rate
+                self._at(turn + planned.after, planned.action)
+            turn += 1 / rate
         return turn
 
-    def _later(self, at: float, action: Action) -> None:
-        """Plans an action; one that is due after the editing ended is not done."""
-        self._at(at, lambda: self._do(action) if self._editing.is_set() else None)
-
-    def _at(self, at: float, do: Callable[[], None]) -> None:
+    def _at(self, at: float, do: Action | Callable[[], None]) -> None:
+        """Plans an action, which is not done once the editing has ended, or something that is done all the same."""
         heapq.heappush(self._due, (at, next(self._order), do))
+
+    def _take_turn(self, do: Action | Callable[[], None]) -> None:
+        if callable(do):
+            do()
+        else:
+            self._do(do)
 
     # ------------------------------------------------------------------------------------------------ what is done
 
@@ -167,23 +188,30 @@ class Clinic:
         system, key = self._systems[action.system], self._key(action.system, action.patient)
         if key not in system.rows:
             return []
-        return [system.snapshot(key, _now())] if isinstance(action, Reread) else system.delete(key, STAFF[action.writer], _now())
+        return (
+            [system.snapshot(key, _now())]
+            if isinstance(action, Reread)
+            else system.delete(key, STAFF[action.writer], _now())
+        )
 
     def _edit(self, edit: Edit) -> list[Event]:
         system, key = self._systems[edit.system], self._key(edit.system, edit.patient)
         row = system.rows.get(key)
         if row is None:
             return []
-        given = {name: self._shown(edit, name, value) for name, value in edit.given.items()}
-        base = {"": None, "seen": row.version, "old": 0}[edit.base]
-        at = _now() - 1000 * edit.late
         if edit.answers:
             self._answers.setdefault((edit.system, key), (edit, ANSWERS))
-        return [
-            system.edit(
-                key, given, STAFF[edit.writer], at, reason=edit.reason, base=base, confirmed=edit.confirmed, use=edit.use
-            )
-        ]
+        event = system.edit(
+            key,
+            {name: self._shown(edit, name, value) for name, value in edit.given.items()},
+            STAFF[edit.writer],
+            _now() - 1000 * edit.late,
+            reason=edit.reason,
+            base={"": None, "seen": row.version, "old": 0}[edit.base],
+            confirmed=edit.confirmed,
+            use=edit.use,
+        )
+        return [event]
 
     def _shown(self, edit: Edit, name: str, value: Written) -> Written:
         """What the writer's system can show of the value; a column compared or asked takes it as it is."""
@@ -203,7 +231,8 @@ class Clinic:
             self.patients += 1
         link = _contact(create.patient) if create.linked else ""
         # What both systems have from the start has the same times in both.
-        at, op = (self._began, "r") if create.snapshot else (_now(), "c")
+        at = self._began if create.snapshot else _now()
+        op: Op = "r" if create.snapshot else "c"
         return [system.create(key, given, STAFF[create.writer], at, link=link, op=op)]
 
     def _key(self, system: str, patient: int) -> str:
@@ -238,7 +267,7 @@ class Clinic:
         edit, left = known
         if left > 0:
             self._answers[system, key] = (edit, left - 1)
-            self._later(monotonic() + ANSWER_SECONDS, edit)
+            self._at(monotonic() + ANSWER_SECONDS, edit)
 
     def _send(self, system: str, event: Event) -> None:
         if event.value is not None and event not in self._tails[system]:

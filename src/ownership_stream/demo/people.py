@@ -92,7 +92,13 @@ def value(rng: Random, field: str) -> Written:
 def _address(rng: Random) -> Written:
     city, region, _ = rng.choice(_PLACES)
     street = f"{rng.randint(1, 900)} {rng.choice(_FAMILY)} Street"
-    return {"street": street, "city": city, "region": region, "postal_code": f"{rng.randint(10_000, 99_999)}", "country": "us"}
+    return {
+        "street": street,
+        "city": city,
+        "region": region,
+        "postal_code": f"{rng.randint(10_000, 99_999)}",
+        "country": "us",
+    }
 
 
 def _medication(rng: Random) -> Written:

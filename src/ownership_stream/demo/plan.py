@@ -5,12 +5,22 @@ the stream has sent back by then, as it would in a clinic. Pure: no clock, no ro
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from random import Random
 from typing import Final, Literal, NamedTuple
 
-from ownership_stream.demo.people import Ago, Given, Written, reason, value
-from ownership_stream.demo.systems import Confirmed
+from ownership_stream.demo.actions import (
+    Action,
+    Confirmed,
+    Create,
+    Delete,
+    Edit,
+    Noise,
+    Planned,
+    Reread,
+    Resend,
+)
+from ownership_stream.demo.people import Ago, Written, reason, value
 from ownership_stream.sources.mapping import Use
 
 EHR: Final = "ehr"
@@ -21,79 +31,12 @@ KNOWN: Final = 40
 """Patients whom both systems have from the start."""
 LARGEST: Final = 60
 """Patients there will be at most: late ones arrive until then."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edit:
-    """A save of a patient's row in one system. ``base``: the version that the writer says to have seen."""
-
-    patient: int
-    system: str
-    writer: str
-    given: Given = field(default_factory=dict)
-    use: Use = "input"
-    reason: str | None = None
-    base: Literal["", "seen", "old"] = ""
-    confirmed: Mapping[str, Confirmed] = field(default_factory=dict)
-    late: int = 0
-    """Seconds that the event is late by."""
-    answers: bool = False
-    """An automation that writes the same again when it is put right."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Create:
-    """A new row of a patient. ``snapshot``: the row was there before, and a snapshot reads it."""
-
-    patient: int
-    system: str
-    writer: str
-    given: Given
-    snapshot: bool = False
-    linked: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """A row is deleted."""
-
-    patient: int
-    system: str
-    writer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reread:
-    """A new snapshot reads a row that is there."""
-
-    patient: int
-    system: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resend:
-    """The connector comes back from a crash and writes its last records again."""
-
-    system: str
-    records: int
-
-
-@dataclass(frozen=True, slots=True)
-class Noise:
-    """A record that is no row event: ``GARBAGE`` holds its bytes, ``None`` is a tombstone."""
-
-    system: str
-    value: bytes | None
-
-
-Action = Edit | Create | Delete | Reread | Resend | Noise
-
-
-class Planned(NamedTuple):
-    """An action, so many seconds after the moment it is planned for."""
-
-    after: float
-    action: Action
+OLD_DIFFERENCE: Final = 9
+"""Every such patient has another phone number in the EHR, from long before."""
+WALKS_IN: Final = 7
+"""Every such late patient comes without having been a lead."""
+BY_CLINICAL_OPS: Final = 0.6
+"""The share of steps into care and within it that Clinical Ops ask for in the EHR."""
 
 
 GARBAGE: Final = (
@@ -101,8 +44,14 @@ GARBAGE: Final = (
     b'{"op":"u","after":',
     b'{"op":"u"}',
     b"[]",
-    b"[" * 400,
+    b"[" * 400 + b"]" * 400,
 )
+
+SEVEN: Final = (
+    "legal_name", "date_of_birth", "lead_source", "care_stage", "medication_plan", "follow_up_completion",
+    "contact_preference",
+)  # fmt: skip
+"""The rows that the opening shows, each in its yes and in its no."""
 
 STAGE_OF_CAST: Final = (
     "in_care", "consult_booked", "new_lead", "in_care", "intake_done", "in_care", "in_care", "qualified", "in_care",
@@ -197,15 +146,16 @@ class Plan:
 
     # ------------------------------------------------------------------------------------------------ the start
 
-    def start(self) -> list[Action]:
+    def start(self) -> list[Planned]:
         """The rows that are there already: a snapshot of the CRM, then of the EHR, with a few old differences."""
-        crm: list[Action] = []
-        ehr: list[Action] = []
+        crm: list[Planned] = []
+        ehr: list[Planned] = []
         for patient in range(KNOWN):
             truth = self._made(patient)
-            old = {"phone": value(self._rng, "phone")} if patient % 9 == 8 else {}
-            crm.append(Create(patient=patient, system=CRM, writer="growth", given=truth, snapshot=True))
-            ehr.append(Create(patient=patient, system=EHR, writer="someone", given={**truth, **old}, snapshot=True))
+            old = {"phone": value(self._rng, "phone")} if patient % OLD_DIFFERENCE == 0 else {}
+            shown = {**truth, **old}
+            crm.append(Planned(0, Create(patient=patient, system=CRM, writer="growth", given=truth, snapshot=True)))
+            ehr.append(Planned(0.6, Create(patient=patient, system=EHR, writer="someone", given=shown, snapshot=True)))
         return [*crm, *ehr]
 
     def _made(self, patient: int) -> dict[str, Written]:
@@ -295,7 +245,11 @@ class Plan:
     def _one_of(self, habits: tuple[Habit, ...]) -> list[Planned]:
         habit = self._rng.choice(habits)
         patient = self._patient(habit.when)
-        return [] if patient is None else [Planned(0, self._habit(patient, habit.system, habit.writer, *habit.fields, *habit.how))]
+        return (
+            []
+            if patient is None
+            else [Planned(0, self._habit(patient, habit.system, habit.writer, *habit.fields, *habit.how))]
+        )
 
     def _next_stage(self) -> list[Planned]:
         """A step of the stage map; into care often by Clinical Ops, in the EHR's own column for it."""
@@ -303,7 +257,7 @@ class Plan:
         if patient is None:
             return []
         to = self._rng.choice(STEPS[str(self._truth[patient]["care_stage"])])
-        if to in CARE and self._rng.random() < 0.6:
+        if to in CARE and self._rng.random() < BY_CLINICAL_OPS:
             asked = self._stage(patient, EHR, "clinical ops", to, use="request")
             emptied = replace(asked, given={"care_stage": None})
             return [Planned(0, asked), Planned(4, emptied)]
@@ -315,10 +269,9 @@ class Plan:
 
     def _late(self) -> list[Planned]:
         """An event that was long under way: a stale one, where the field was written since."""
-        [planned] = self._routine() or [None]
-        if planned is None or not isinstance(planned.action, Edit):
-            return []
-        return [Planned(0, replace(planned.action, late=self._rng.choice((3, 30, 600))))]
+        late = self._rng.choice((3, 30, 600))
+        edits = [planned.action for planned in self._routine() if isinstance(planned.action, Edit)]
+        return [Planned(0, replace(edit, late=late)) for edit in edits]
 
     def _both_at_once(self) -> list[Planned]:
         """Both systems' people change the same field within a moment."""
@@ -326,7 +279,10 @@ class Plan:
         if patient is None:
             return []
         name = self._rng.choice(("email", "phone", "preferred_name"))
-        return [Planned(0, self._habit(patient, CRM, "support", name)), Planned(0.02, self._habit(patient, EHR, "someone", name))]
+        return [
+            Planned(0, self._habit(patient, CRM, "support", name)),
+            Planned(0.02, self._habit(patient, EHR, "someone", name)),
+        ]
 
     def _unattested(self) -> list[Planned]:
         """A nurse changes the medication plan; most often a provider confirms it soon, or changes it."""
@@ -406,7 +362,7 @@ class Plan:
         if patient >= LARGEST:
             return []
         truth = self._made(patient)
-        if patient % 7 == 6:
+        if patient % WALKS_IN == 0:
             self._apart.add(patient)
             walk_in = {name: found for name, found in truth.items() if name != "care_stage"}
             return [Planned(0, Create(patient=patient, system=EHR, writer="someone", given=walk_in, linked=False))]

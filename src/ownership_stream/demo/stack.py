@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from ownership_stream import __version__
 from ownership_stream.app import Worker, serve
 from ownership_stream.assembly import Assembly, assemble
-from ownership_stream.embedded import Embedded
+from ownership_stream.embedded import PARTITIONS, Embedded
 from ownership_stream.errors import OwnershipError
 from ownership_stream.lane import Broker
 from ownership_stream.looking import Looker
@@ -36,7 +36,7 @@ ONE_BROKER: Final = {"replication_factor": 1, "min_insync_replicas": 1}
 
 
 class Stack:
-    """The servers and the worker, for the length of a `with`. ``given``: the user's settings, where the demo has none."""
+    """Servers, topics and the worker's parts, for the length of a `with`. ``given``: the user's settings."""
 
     def __init__(self, given: Settings, *, fake_redis: bool = False) -> None:
         self._given = given
@@ -46,7 +46,7 @@ class Stack:
 
     def __enter__(self) -> Self:
         with ExitStack() as exits:
-            self.folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="ownership-demo-")))
+            self.folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="own-")))
             exits.enter_context(self._embedded)
             self.settings = self._settings()
             self.log = self.folder / "worker.log"
@@ -75,12 +75,13 @@ class Stack:
 
     @property
     def client(self) -> dict[str, Any]:
-        """librdkafka's settings for the clinic and for those who watch."""
+        """The Kafka settings of the clinic and of those who watch."""
         return {**librdkafka_config(self.settings), "log_level": 0}
 
+    @property
     def environment(self) -> str:
-        """What another terminal needs so that `ownership-stream` looks at this demo, as words of a shell."""
-        return shlex.join([f"OWNERSHIP_SETTINGS={self._settings_file}"])
+        """What another terminal needs so that `ownership-stream` looks at this demo, as a word of a shell."""
+        return f"OWNERSHIP_SETTINGS={shlex.quote(str(self._settings_file))}"
 
     def log_tail(self) -> list[str]:
         """The last lines of the worker's log."""
@@ -95,7 +96,7 @@ class Stack:
         own = {
             "brokers": self._embedded.bootstrap,
             "redis_url": SecretStr(self._embedded.redis_url),
-            "partitions": self._embedded.partitions,
+            "partitions": PARTITIONS,
             "hash_key": SecretStr(self.folder.name),
             **ONE_BROKER,
         }

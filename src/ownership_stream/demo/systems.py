@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+from ownership_stream.demo.actions import Confirmed
 from ownership_stream.demo.people import Ago, Given, Role, Written
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Op, Scalar
@@ -24,13 +25,6 @@ class Event(NamedTuple):
     topic: str
     key: bytes | None
     value: bytes | None
-
-
-class Confirmed(NamedTuple):
-    """Evidence that comes with a field: who vouches (``None``: nobody), and how many seconds ago the thing was."""
-
-    by: str | None
-    ago: int
 
 
 class Row:
@@ -70,7 +64,8 @@ class System(ABC):
         if rule.link is not None and link:
             columns[rule.link.name] = link
         self.rows[key] = Row(columns)
-        changed = self._write(columns, given, "input", at) | self._written_by(writer, at)
+        changed = self._write(given, "input", at) | self._write(given, "compared", at)
+        changed |= self._written_by(writer, at)
         columns |= changed
         return self._event(key, op, changed, writer, at)
 
@@ -88,7 +83,7 @@ class System(ABC):
     ) -> Event:
         """A save of the row by a writer, with the fields that it changes (none: saved as it was)."""
         columns = self.rows[key].columns
-        changed = self._write(columns, given, use, at)
+        changed = self._write(given, use, at)
         changed |= self._beside(reason, base, confirmed or {}, at) | self._written_by(writer, at)
         changed = {name: value for name, value in changed.items() if value != columns.get(name)}
         columns |= changed
@@ -132,8 +127,8 @@ class System(ABC):
     def _key_columns(self, key: str) -> dict[str, Any]:
         return {cell.name: written(cell.encoding, "text", key) for cell in self.table.key}
 
-    def _write(self, columns: Mapping[str, Any], given: Given, use: Use, at: int) -> dict[str, Any]:
-        """Columns of the fields; of a field of parts only those parts that are given, all of them where it is cleared."""
+    def _write(self, given: Given, use: Use, at: int) -> dict[str, Any]:
+        """Columns of the fields; of a field of parts those parts that are given, all of them where it is cleared."""
         changed: dict[str, Any] = {}
         for name, value in given.items():
             for column in self._columns.get((name, use), []):
@@ -170,11 +165,17 @@ class System(ABC):
         return changed
 
     def actor(self, writer: Role) -> str:
-        """Somebody of that role, by the ids that the mapping gives the role; an id that it does not have for the rest."""
+        """Somebody of that role, by the ids that the mapping gives it; an id that the mapping lacks for the rest."""
         who = (writer.role, writer.origin)
         known = {**self.mapping.actors.beginnings, **self.mapping.actors.ids}
         beginning = next((beginning for beginning, found in known.items() if found == who), None)
-        return "unlisted/1" if beginning is None else f"{beginning}01" if beginning not in self.mapping.actors.ids else beginning
+        return (
+            "unlisted/1"
+            if beginning is None
+            else f"{beginning}01"
+            if beginning not in self.mapping.actors.ids
+            else beginning
+        )
 
     # ------------------------------------------------------------------------------------------- the wire
 

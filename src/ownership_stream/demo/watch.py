@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from statistics import median
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
@@ -22,17 +22,16 @@ from ownership_stream.model import Case, Change
 from ownership_stream.sources import Mapping as SourceMapping
 from ownership_stream.steps import Topics
 from ownership_stream.telemetry import Telemetry
-from ownership_stream.wire import JSON, Apply, Conflict
+from ownership_stream.wire import JSON, Conflict
 
 KEPT_CHANGES: Final = 5_000
-KEPT_DECISIONS: Final = 200
+KEPT_DECISIONS: Final = 24
 KEPT_DELAYS: Final = 200
 WAIT_SECONDS: Final = 0.1
 PREFIX: Final = "ownership_"
-WATCHED: Final = (
-    "outcomes_total", "write_attempts_total", "sends_total", "changes_total", "records_ignored_total",
-    "dead_letters_total", "records_processed_total", "lag_records", "queue_opened_total",
-)  # fmt: skip
+WATCHED: Final = ("outcomes_total", "records_processed_total", "lag_records", "sends_total")
+COUNTED: Final = (*WATCHED, "write_attempts_total", "changes_total", "records_ignored_total", "dead_letters_total")
+"""What is looked at for the summary too: the attempts have thousands of series."""
 
 Samples = dict[str, dict[tuple[str, ...], float]]
 """Metric, without prefix and suffix -> label values in the catalogue's order (less ``mode``) -> value."""
@@ -55,6 +54,11 @@ class Picture(NamedTuple):
     """(system, field, why) -> records."""
     delay: float
     """Median milliseconds from an edit to what is approved of it, over the latest; 0: nothing yet."""
+
+    @classmethod
+    def blank(cls) -> Self:
+        """What there is to see before anything has happened."""
+        return cls({}, (), Counter(), 0.0)
 
     def total(self, metric: str, *labels: str) -> int:
         """The sum of a metric's series whose first labels are these."""
@@ -100,7 +104,9 @@ class Watch:
         self._ending = threading.Event()
         self._consumer = Consumer({**client, "group.id": "watch", "enable.auto.commit": False})
         partitions = range(topics.partitions)
-        self._consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for topic in self._readers for n in partitions])
+        self._consumer.assign(
+            [TopicPartition(topic, n, OFFSET_BEGINNING) for topic in self._readers for n in partitions]
+        )
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     # ------------------------------------------------------------------------------------------------ its life
@@ -148,22 +154,22 @@ class Watch:
         system, sync = self._apply[message.topic() or ""], apply.sync
         first = sync.change_id not in self._sent
         _keep(self._sent, sync.change_id, {**self._sent.get(sync.change_id, {}), system: sync.kind}, KEPT_CHANGES)
-        if sync.kind != "change":
+        change = self._changes.get(sync.change_id)
+        if sync.kind != "change" or change is None:
             return
         self._delays.append(message.timestamp()[1] - apply.source.ts_ms)
         if first:
-            for name in dict.fromkeys(self._fields[system][column] for column in sync.changed_fields):
-                self._decisions.append(self._told(apply, name))
+            names = dict.fromkeys(self._fields[system][column] for column in sync.changed_fields)
+            self._decisions.extend(self._taken(change, name) for name in names if name in change.fields)
+            self._decisions.extend(self._taken(change, name) for name in names if name in change.requests)
 
-    def _told(self, apply: Apply, name: str) -> Told:
-        sync = apply.sync
-        change = self._changes.get(sync.change_id)
-        request = change is not None and name in change.requests
-        given = None if change is None else (change.requests if request else change.fields).get(name)
+    def _taken(self, change: Change, name: str) -> Told:
+        request = name in change.requests
+        cleared = (change.requests if request else change.fields)[name] is None
+        record = self._hashed(change.record)
         return Told(
-            sync.change_id, self._hashed(sync.record_id), sync.source_system, name, "applied", "", sync.role,
-            "automation" if change is None else change.origin, None, change is not None and given is None, request,
-        )  # fmt: skip
+            change.id, record, change.system, name, "applied", "", change.role, change.origin, None, cleared, request
+        )
 
     def _conflict(self, message: Message) -> None:
         conflict = JSON.read_conflict(message.value() or b"")
@@ -175,7 +181,8 @@ class Watch:
     def _refused(self, conflict: Conflict) -> Told:
         return Told(
             conflict.change_id, self._hashed(conflict.record), conflict.system, conflict.field, conflict.outcome,
-            conflict.reason, conflict.role, conflict.origin, conflict.stage, conflict.proposed is None, conflict.request,
+            conflict.reason, conflict.role, conflict.origin, conflict.stage, conflict.proposed is None,
+            conflict.request,
         )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------------ what is seen
@@ -187,26 +194,26 @@ class Watch:
                 return None
             found = min(reversed(self._decisions), key=lambda told: self._shown.get(_kind(told), 0.0))
             self._shown[_kind(found)] = monotonic()
-            self._decisions.clear()
+            self._decisions.remove(found)
             sent = dict(self._sent.get(found.change_id, {}))
             owner = self._owners.get((found.change_id, found.field))
         return sentence(self._matrix, found, sent, owner)
 
-    def picture(self) -> Picture:
-        """What metrics and states show now."""
+    def picture(self, metrics: Iterable[str] = WATCHED) -> Picture:
+        """What these metrics and the states show now."""
         cases: list[Waiting] = []
         disagreeing: Counter[tuple[str, str, str]] = Counter()
         for record, state in self._looker.states():
             cases += (Waiting(self._hashed(record), case) for case in state.cases.values())
-            disagreeing.update(tuple(found) for found in disagreements(self._matrix, state))
+            disagreeing.update((found.system, found.field, found.why) for found in disagreements(self._matrix, state))
         cases.sort(key=lambda waiting: waiting.case.due)
         with self._lock:
             delay = median(self._delays) if self._delays else 0.0
-        return Picture(self.samples(), tuple(cases), disagreeing, delay)
+        return Picture(self.samples(metrics), tuple(cases), disagreeing, delay)
 
-    def samples(self) -> Samples:
-        """The metrics that the demo looks at, as /metrics shows them."""
-        names = [f"{PREFIX}{name}" for name in WATCHED]
+    def samples(self, metrics: Iterable[str] = WATCHED) -> Samples:
+        """These metrics, as /metrics shows them."""
+        names = [f"{PREFIX}{name}" for name in metrics]
         found: Samples = {}
         for family in self._telemetry.registry.restricted_registry(names).collect():
             name = family.name.removeprefix(PREFIX)

@@ -37,6 +37,7 @@ WAIVE_STATE_START: Final = "start of the state topic"
 WAIVE_CHECKSUMS: Final = "checksums"
 READ_AT_ONCE: Final = 10_000
 BATCH_BYTES: Final = 1_000_000
+PING_SECONDS: Final = 3.0
 
 _ENDS: Final[tuple[OffsetSpec, OffsetSpec]] = (
     OffsetSpec.earliest(),  # type: ignore[no-untyped-call]  # the client leaves it without annotation
@@ -69,7 +70,7 @@ class Broker:
         self._config = config
         self._seconds = config.request_seconds
         base: dict[str, Any] = {**config.client, "logger": _log}
-        self._admin = AdminClient(base)
+        self._admin = AdminClient({**base, "allow.auto.create.topics": False})
         self._consumer = Consumer(
             {
                 **base,
@@ -119,6 +120,13 @@ class Broker:
             if found.error is not None:
                 raise KafkaException(found.error)
         return len(found.partitions)
+
+    def ping(self) -> None:
+        """Returns if Kafka answers, within a few seconds."""
+        try:
+            self._admin.list_topics(self._config.control_topic, timeout=PING_SECONDS)
+        except KafkaException as error:
+            raise BrokerAwayError(f"kafka: does not answer: {reason_of(error)}") from error
 
     def topic_id(self, topic: str) -> str:
         """The id that Kafka gave the topic when it was created; a topic made again has another."""

@@ -116,6 +116,10 @@ class Settings(BaseSettings):
     topic_state: TopicName = Field("ownership.state", description="record states, compacted")
     topic_conflicts: TopicName = Field("ownership.conflicts", description="what was not approved")
     topic_resolutions: TopicName = Field("ownership.resolutions", description="how conflicts were resolved")
+    topic_matches: TopicName = Field("ownership.matches", description="records seen under their match keys")
+    topic_match_state: TopicName = Field(
+        "ownership.match-state", description="which records share a match key, compacted"
+    )
     topic_dead_letters: TopicName = Field(
         "ownership.dead-letters", description="records that could not be read, with their original bytes"
     )
@@ -167,7 +171,8 @@ class Settings(BaseSettings):
     http_port: Annotated[int, Field(ge=0, le=65_535)] = Field(6066, description="its port; 0 takes a free one")
     log_level: LogLevel = Field(LogLevel.INFO, description="debug, info, warning or error")
     hash_key: SecretStr | None = Field(
-        None, description="secret key of hashed ids; unset: random, so hashes of two processes never match"
+        None,
+        description="secret key of hashed ids and match keys; unset: random, and no duplicates are looked for",
     )
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"sasl_password", "tls_key_password", "redis_url", "hash_key"})

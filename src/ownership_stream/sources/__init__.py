@@ -14,7 +14,7 @@ of ``IGNORED``, to be counted. Decoders are pure (no clock, no I/O) and may be s
 field to the columns of an apply record, is ``Writer``. ``load_all`` reads a folder, and gives the columns that the
 matrix's lint asks for.
 
-- ``load.py`` a document to a ``Mapping``; ``grammar.py`` the language of its columns; ``check.py`` its mistakes as a
+- ``compile.py`` a document to a ``Mapping``; ``grammar.py`` the language of its columns; ``check.py`` its mistakes as a
   whole; ``words.py`` and ``schema.py`` its words;
 - ``mapping.py`` the compiled mapping and its reverse; ``encodings.py`` how columns write values;
 - ``rows.py`` one table's rows as changes; ``guard.py`` JSON from outside;
@@ -26,9 +26,9 @@ from typing import Final, Protocol
 
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.sources.canonical import CanonicalDecoder
+from ownership_stream.sources.compile import MappingDocument, load, load_all, load_document
 from ownership_stream.sources.debezium import DebeziumDecoder
 from ownership_stream.sources.guard import Headers
-from ownership_stream.sources.load import load, load_all
 from ownership_stream.sources.mapping import Connector, Mapping, Writer
 from ownership_stream.sources.result import IGNORED, REASONS, Decoded, NeedsReread, Undecodable
 from ownership_stream.sources.salesforce import SalesforceDecoder
@@ -39,12 +39,14 @@ __all__ = [
     "Decoded",
     "Decoder",
     "Mapping",
+    "MappingDocument",
     "NeedsReread",
     "Undecodable",
     "Writer",
     "decoder",
     "load",
     "load_all",
+    "load_document",
 ]
 
 _DECODERS: Final[dict[Connector, Callable[[Mapping, Matrix, int], "Decoder"]]] = {

@@ -79,12 +79,12 @@ def _parts(matrix: Matrix, table: Table, grammar: "Grammar") -> Iterator[Said]:
 def _evidence(matrix: Matrix, table: Table, grammar: "Grammar") -> Iterator[Said]:
     backed = {rule.field for rule in table.evidence}
     held = {column.field for column in table.columns}
-    for column in table.columns:
-        field = matrix.fields[column.field]
+    written = {column.field: column for column in reversed(table.columns) if column.use != "compared"}
+    for name, first in reversed(written.items()):
+        field = matrix.fields[name]
         granted = any(grant.system == grammar.system for grant in field.grants)
-        if field.rule == "latest validated" and granted and column.use != "compared" and field.name not in backed:
-            message = f"nothing written to `{field.name}` here would count: map its `evidence`"
-            yield grammar.places[column.name], message
+        if field.rule == "latest validated" and granted and name not in backed:
+            yield grammar.places[first.name], f"nothing written to `{name}` here would count: map its `evidence`"
     for rule in table.evidence:
         if rule.field not in held:
             where = grammar.places.get(rule.at.name) or next(iter(grammar.places.values()), Place(1, 1))

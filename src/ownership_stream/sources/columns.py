@@ -26,6 +26,8 @@ class Memo(dict[Hashable, Any]):
         self._compute, self._seed = compute, seed
 
     def __missing__(self, raw: Any) -> Any:
+        if raw in self._seed:  # another thread is just beginning anew
+            return self._seed[raw]
         found = self._compute(raw)
         if len(self) >= MEMO_SIZE:
             self.clear()

@@ -89,7 +89,7 @@ class DebeziumDecoder:
         if not _WRAPPED.match(value):
             return value
         wrapped = decoded(self._wrapped, value, self._what)
-        if value.count(b'"payload":') != 1:
+        if value.count(b'"payload"') != 1:
             refuse_duplicates(value, -1, self._what)
         payload = bytes(wrapped.payload)
         return None if payload == _NULL else payload

@@ -22,7 +22,7 @@ _LONGEST_TOMBSTONE: Final = 8
 _AVRO: Final = (b"\x00", b"\x01")
 _SPACES: Final = (b" :", b"\t:", b"\n:", b"\r:")
 _UNKNOWN: Final = re.compile(r"unknown field `(?P<name>.*)`", re.DOTALL)
-_AT: Final = re.compile(r"`\$\.(?P<path>[^`]*)`")
+_AT: Final = re.compile(r"`\$\.(?P<path>[^`\[]*)")
 _EXPECTED: Final = re.compile(r"Expected `(?P<due>[^`]*)`, got `(?P<found>[^`]*)`")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.$-]{0,62}")
 

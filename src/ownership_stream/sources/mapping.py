@@ -1,7 +1,7 @@
 """A source mapping, compiled: one connector's tables and columns to fields, and the way back for apply records.
 
-Shapes and the questions they answer; how a document becomes this is ``load.py``, what is wrong with it beside a matrix
-is ``check.py``, how rows are read by it is ``rows.py``. Everything here is immutable.
+Shapes and the questions they answer; how a document becomes this is ``compile.py``, what is wrong with it beside a
+matrix is ``check.py``, how rows are read by it is ``rows.py``. Everything here is immutable.
 """
 
 from collections.abc import Iterator

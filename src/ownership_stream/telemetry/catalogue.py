@@ -91,7 +91,7 @@ class Bounds:
     case_reasons: Sequence[str] = ()
     dead_letter_reasons: Sequence[str] = ()
     ignored_reasons: Sequence[str] = ()
-    stages: Sequence[str] = ("intake", "decide")
+    stages: Sequence[str] = ("intake", "decide", "match")
     origins: Sequence[str] = ("person", "automation")
     closings: Sequence[str] = ("converged", "superseded", "resolved")
     send_kinds: Sequence[str] = ("change", "restore")

@@ -18,6 +18,7 @@ from ownership_stream.wire.messages import (
     dead_letter,
     resolution_record,
     rfc3339,
+    sighting_message,
 )
 from ownership_stream.wire.records import Apply, Conflict, Resolution, Source, Sync
 
@@ -42,5 +43,6 @@ __all__ = [
     "pack_state",
     "resolution_record",
     "rfc3339",
+    "sighting_message",
     "unpack_state",
 ]

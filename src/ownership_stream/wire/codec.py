@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from ownership_stream.errors import OwnershipError
+from ownership_stream.matches import Sighting
 from ownership_stream.model import STATE_FORMAT, Change, RecordState
 from ownership_stream.wire.records import Apply, Conflict, Resolution
 
@@ -34,6 +35,10 @@ class Wire(Protocol):
         """A change back from its bytes; raises ``WireError``."""
         ...
 
+    def read_sighting(self, value: bytes) -> Sighting:
+        """A sighting back from its bytes; raises ``WireError``."""
+        ...
+
     def read_conflict(self, value: bytes) -> Conflict:
         """A conflict record back from its bytes; raises ``WireError``."""
         ...
@@ -55,6 +60,7 @@ class JsonWire:
     def __init__(self) -> None:
         self.encode = msgspec.json.Encoder(order="deterministic").encode
         self._change = msgspec.json.Decoder(Change)
+        self._sighting = msgspec.json.Decoder(Sighting)
         self._conflict = msgspec.json.Decoder(Conflict)
         self._apply = msgspec.json.Decoder(Apply)
         self._resolution = msgspec.json.Decoder(Resolution)
@@ -62,6 +68,10 @@ class JsonWire:
     def read_change(self, value: bytes) -> Change:
         """A change back from its bytes; raises ``WireError``."""
         return _read(self._change, value, "a change")
+
+    def read_sighting(self, value: bytes) -> Sighting:
+        """A sighting back from its bytes; raises ``WireError``."""
+        return _read(self._sighting, value, "a sighting")
 
     def read_conflict(self, value: bytes) -> Conflict:
         """A conflict record back from its bytes; raises ``WireError``."""

@@ -5,11 +5,12 @@ context, passed through. Nothing here decides or routes: topics and partitions a
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from ownership_stream.matches import Sighting
 from ownership_stream.model import Case, CaseEvent, Change, Outcome, Send, Value
 from ownership_stream.sources.mapping import Writer
 from ownership_stream.wire.codec import JSON, Wire
@@ -28,7 +29,7 @@ ERRORS: Final = "__ownership.errors."
 """What the headers begin with that a dead letter adds, in the style of Kafka Connect's ``__connect.errors.``."""
 MAX_ERROR: Final = 500
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 (UTC, written as `Z` and not as an offset)
 
 Headers = list[tuple[str, bytes]]
 
@@ -53,6 +54,11 @@ class Context(NamedTuple):
 def change_message(change: Change, wire: Wire = JSON) -> Message:
     """A change for ``ownership.changes``, keyed by its record."""
     return _message("change", change.id, change.record, change, change, wire, at=change.at)
+
+
+def sighting_message(sighting: Sighting, wire: Wire = JSON) -> Message:
+    """A sighting for ``ownership.matches``, keyed by its match key."""
+    return Message(sighting.key.encode(), wire.encode(sighting), [("content-type", wire.content_type.encode())])
 
 
 def apply_record(
@@ -248,5 +254,4 @@ def _message(
 
 def rfc3339(at: int) -> str:
     """Milliseconds since 1970 as RFC 3339 writes them: ``2026-01-01T10:00:00.123Z``."""
-    moment = _EPOCH + timedelta(milliseconds=at)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at % 1000:03d}Z"
+    return f"{(_EPOCH + timedelta(milliseconds=at)).isoformat(timespec='milliseconds')}Z"

@@ -1,0 +1,49 @@
+"""What must hold of every history and in any weather: accounting, determinism, termination and convergence."""
+
+from hypothesis import given
+
+from histories import Step, histories
+from pair import Pair, play
+from simulation import Life, World, lives
+from small_matrix import MATRIX
+
+GUARD = 3 + 10
+"""Restores and applied answers that the loop guard allows between two writes by persons."""
+FEW = 6
+"""What else one field may be sent for: a hand-over, a sweep, answers to orders that were under way."""
+MOST = 2 * (GUARD + FEW)
+"""Sends of one field to one system: each may be sent once more when nothing lands."""
+
+
+def lived(life: Life) -> World:
+    """A world after its last edit and its last tick."""
+    world = World(life.weather, life.habits, life.seed)
+    world.live(life.edits)
+    world.wait()
+    return world
+
+
+@given(history=histories())
+def test_the_same_log_gives_the_same_bytes(history: tuple[Step, ...]) -> None:
+    """Two runs over the same changes pack to identical decisions and states, and no state that went in is touched."""
+    first, second = play(MATRIX, history), Pair(MATRIX)
+    for change, withheld in first.changes:
+        second.feed(change, withheld)
+    assert first.packed == second.packed
+
+
+@given(life=lives())
+def test_writes_stop(life: Life) -> None:
+    """After the last event of a person each field is sent to each system a bounded number of times, and it comes to rest."""
+    world = lived(life)
+    assert max(world.sent.values(), default=0) <= MOST, world.told_so_far()
+    assert world.events <= MOST * len(MATRIX.fields) * len(MATRIX.systems), world.told_so_far()
+
+
+@given(life=lives())
+def test_no_disagreement_is_silent(life: Life) -> None:
+    """After the last tick both systems show what is expected, or a case or a listed exception says why not."""
+    world = lived(life)
+    assert not world.outstanding(), f"something is still outstanding{world.told_so_far()}"
+    assert [] == list(world.silent_disagreements()), world.told_so_far()
+    assert [] == list(world.misremembered()), world.told_so_far()

@@ -1,0 +1,304 @@
+"""Source mappings: the shipped ones are right, and every mistake is said with its place."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
+
+from matrices import PATIENT, ROOT
+from ownership_stream import sources
+from ownership_stream.errors import BadInputError
+from ownership_stream.matrix.compile import load_document as load_matrix
+from ownership_stream.matrix.document import MatrixError, parse
+from ownership_stream.matrix.lint import lint
+from ownership_stream.model import Change
+from ownership_stream.sources.encodings import DECIMAL, Encoding, canonical, written
+from ownership_stream.sources.mapping import Actors
+from ownership_stream.sources.schema import render, schema
+from source_kit import CRM, CRM_FILE, EHR, EHR_FILE, MATRIX, one, packed
+
+TEXTS = {"ehr": EHR_FILE.read_text(encoding="utf-8"), "crm": CRM_FILE.read_text(encoding="utf-8")}
+
+
+def edited(name: str, *changes: tuple[str, str]) -> str:
+    """A shipped mapping with each first occurrence replaced; what does not occur is a mistake of the test."""
+    text = TEXTS[name]
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return text
+
+
+def mapped(text: str) -> sources.Mapping:
+    """A mapping's text, compiled beside the shipped matrix."""
+    return sources.load_document(parse(text.encode(), "m.yaml"), MATRIX).mapping
+
+
+def mistakes(text: str) -> list[str]:
+    """Every mistake of a mapping, without the file's name."""
+    with pytest.raises(MatrixError) as caught:
+        mapped(text)
+    return [problem.removeprefix("m.yaml:") for problem in caught.value.problems]
+
+
+def places(text: str, word: str) -> list[str]:
+    """`line:col` wherever a word stands; a word with a line's end after it, only where it ends one."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        code = line.split(" #")[0].rstrip() + "\n"
+        if word in code:
+            found.append(f"{number}:{code.index(word) + 1}")
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------- the shipped ones
+
+
+def test_every_mapped_column_has_a_row_and_every_row_its_columns() -> None:
+    """The matrix's lint finds nothing to say of the shipped mappings."""
+    documents = sources.load_all(ROOT / "matrix" / "sources", MATRIX)
+    columns = {document.mapping.source: document.columns() for document in documents}
+    found = lint(load_matrix(PATIENT), date(2026, 11, 23), columns)
+
+    assert [] == [str(finding) for finding in found]
+    assert {"crm", "ehr"} == columns.keys()
+
+
+def test_all_thirty_fields_are_mapped_where_the_matrix_shows_them() -> None:
+    """The CRM holds all of them; the EHR all but the detail it is never told."""
+    assert CRM.fields() == MATRIX.fields.keys()
+    assert EHR.fields() == MATRIX.fields.keys() - {"referral_source_detail"}
+    assert sources.Writer(EHR, MATRIX).fields == EHR.fields()
+    assert sources.Writer(CRM, MATRIX).fields == CRM.fields()
+
+
+def test_the_crm_has_no_column_for_what_it_is_never_shown() -> None:
+    """Of medication drug and status, of conditions the program."""
+    held = {column.target for _, column in CRM.columns() if column.part}
+
+    assert {"medication_plan.drug", "medication_plan.status", "conditions.program"} == {
+        target for target in held if target.startswith(("medication_plan", "conditions"))
+    }
+
+
+def test_lint_knows_where_a_column_is_written() -> None:
+    """Each column's place in its file."""
+    document = sources.load_document(parse(TEXTS["ehr"].encode(), "m.yaml"), MATRIX)
+    requested = next(column for column in document.columns() if column.how == "request")
+
+    assert [f"{requested.place.line}:{requested.place.column}"] == places(TEXTS["ehr"], "care_stage_request:")
+
+
+def test_the_shipped_mappings_satisfy_the_shipped_schema() -> None:
+    """What an editor says of them: nothing."""
+    checker = Draft202012Validator(schema())
+    for text in TEXTS.values():
+        assert [] == list(checker.iter_errors(json.loads(json.dumps(YAML(typ="safe", pure=True).load(text)))))
+
+
+def test_the_shipped_schema_is_what_the_vocabulary_says() -> None:
+    """It is generated, and kept for editors."""
+    Draft202012Validator.check_schema(schema())
+    assert render() == (ROOT / "matrix" / "schema" / "source.json").read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------------------------------------------- mistakes
+
+
+CASES: list[dict[str, str]] = YAML(typ="safe", pure=True).load(Path(__file__).parent / "invalid_mappings.yaml")
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_a_mistake_is_said_with_its_place_and_the_nearest_right_word(case: dict[str, str]) -> None:
+    """Each wrong word in a shipped mapping, once."""
+    text = edited(case["mapping"], (case["old"], case["new"]))
+    found = [problem for problem in mistakes(text) if case["says"] in problem]
+
+    assert 1 == len(found), mistakes(text)
+    if "word" in case:
+        assert any(found[0].startswith(f"{at}: ") for at in places(text, case["word"])), places(text, case["word"])
+
+
+def test_all_mistakes_are_said_at_once() -> None:
+    """In the order of the document."""
+    found = mistakes(
+        edited("ehr", ("system: ehr", "system: her"), ("legal_name.given", "x"), ("[created_at]", "[email]"))
+    )
+
+    assert len(found) >= 3
+    assert found == sorted(found, key=lambda problem: [int(part) for part in problem.split(":")[:2]])
+
+
+VISIT = """
+  public.visit:
+    primary: false
+    key: [visit_id as integer, site]
+    of: patient_id as integer
+    record: {column: crm_id, else: "ehr:<key>"}
+    columns: {weight_kg: weight as decimal 2}
+    actor: nurse
+    role: nurse_role
+"""
+
+
+def test_a_source_has_one_primary_table_and_a_field_one_row() -> None:
+    """Two rows of presence, or of one field's shown value, would contradict each other."""
+    found = mistakes(edited("ehr", ("tables:\n", "tables:" + VISIT.replace("primary: false", "primary: true"))))
+
+    assert any("`public.visit` and `public.patient` are it here" in problem for problem in found)
+    assert any("`weight` is shown by both `public.visit` and `public.patient`" in problem for problem in found)
+
+
+def test_a_second_table_finds_the_record_by_its_own_columns() -> None:
+    """Its row is not the record's presence, and its key is its own."""
+    text = edited(
+        "ehr",
+        ("tables:\n", "tables:" + VISIT),
+        ("      weight_kg:               weight\n", ""),
+        ("actors:  ", "roles: {persons: {RN: nurse}, automations: {BOT: none}}\nactors:  "),
+        ("[created_at]", "[created_at, weight_kg]"),
+    )
+    mapping = mapped(text)
+
+    def visit(**columns: Any) -> Change:
+        row = {"visit_id": 9, "site": "a,b", "patient_id": 123, "crm_id": None, "weight_kg": "H8k=", "nurse": "x/1"}
+        event = {
+            "op": "u",
+            "after": row | columns,
+            "source": {"connector": "postgresql", "schema": "public", "table": "visit", "lsn": 5, "ts_ms": 6},
+        }
+        return one(sources.decoder(mapping, MATRIX).decode("t", b"{}", packed(event), 0))
+
+    change = visit(nurse_role="RN")
+    assert ("ehr:123", "123", "ehr/public.visit/9,a%2Cb") == (change.record, change.key, change.row)
+    assert not change.primary
+    assert {"weight": 81.37} == change.fields
+    assert ("nurse", "person") == (change.role, change.origin)
+    assert (None, "automation") == (visit(nurse_role="BOT").role, visit(nurse_role="BOT").origin)
+
+
+def test_a_folder_of_mappings_says_all_mistakes_of_all_files(tmp_path: Path) -> None:
+    """Also two that claim the same source or topic, and a folder without any."""
+    with pytest.raises(BadInputError, match="no source mapping"):
+        sources.load_all(tmp_path, MATRIX)
+    (tmp_path / "a.yaml").write_text(TEXTS["ehr"])
+    (tmp_path / "b.yaml").write_text(TEXTS["ehr"])
+    (tmp_path / "c.yaml").write_text("source: [")
+    with pytest.raises(BadInputError) as caught:
+        sources.load_all(tmp_path, MATRIX)
+
+    assert 3 == len(caught.value.problems)
+    assert any("c.yaml:1:" in problem for problem in caught.value.problems)
+    assert any("b.yaml:" in problem and "is `" in problem for problem in caught.value.problems)
+
+
+def test_a_document_of_another_shape_is_refused_and_not_a_crash() -> None:
+    """Every section as a list, a word, nothing."""
+    for section in ("topics", "tables", "actors"):
+        for wrong in ("[]", "word", "", "{a: }", "[[]]"):
+            text = "\n".join(line for line in TEXTS["ehr"].split("\n") if not line.startswith(section))
+            head = text[: text.index("\n  public")] if section == "tables" else text
+            assert mistakes(f"{head}\n{section}: {wrong}\n") or wrong == "word"
+
+
+# ---------------------------------------------------------------------------------------------------- encodings, actors
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "encoding", "raw", "value"),
+    [
+        ("date_of_birth", "", Encoding("epoch days"), 4017, "1980-12-31"),
+        ("date_of_birth", "", Encoding("epoch days"), -25_567, "1900-01-01"),
+        ("date_of_birth", "", Encoding("epoch ms"), 4017 * 86_400_000, "1980-12-31"),
+        ("date_of_birth", "", Encoding("iso"), "1980-12-31", "1980-12-31"),
+        ("next_appointment", "", Encoding("epoch us"), 1_767_261_600_123_000, "2026-01-01T10:00:00.123Z"),
+        ("next_appointment", "", Encoding("epoch ns"), 1_767_261_600_123_000_000, "2026-01-01T10:00:00.123Z"),
+        ("next_appointment", "", Encoding("epoch s"), 1_767_261_600, "2026-01-01T10:00:00.000Z"),
+        ("next_appointment", "", Encoding("epoch ms"), -1, "1969-12-31T23:59:59.999Z"),
+        ("next_appointment", "", Encoding("iso"), "2026-01-01T10:00:00.123Z", "2026-01-01T10:00:00.123Z"),
+        ("weight", "", Encoding(DECIMAL, 2), "H8k=", 81.37),
+        ("weight", "", Encoding(DECIMAL, 2), "/w==", -0.01),
+        ("weight", "", Encoding(DECIMAL, 0), "AIA=", 128),
+        ("weight", "", Encoding(), 81.5, 81.5),
+        ("medication_plan", "drug", Encoding(), "metformin", "metformin"),
+    ],
+)
+def test_an_encoding_reads_and_writes_the_same(name: str, part: str, encoding: Encoding, raw: Any, value: Any) -> None:
+    """What is written back is what the source would have written."""
+    field = MATRIX.fields[name]
+
+    assert value == canonical(field, part, encoding, raw)
+    assert raw == written(encoding, field.parts.get(part, field.type), value)
+
+
+def test_a_decimal_may_bring_its_own_scale() -> None:
+    """Debezium's `VariableScaleDecimal`."""
+    text = edited("ehr", ("weight_kg:               weight\n", "weight_kg:               weight as decimal\n"))
+    event = {
+        "op": "u",
+        "after": {"patient_id": 1, "crm_id": None, "weight_kg": {"scale": 2, "value": "H8k="}},
+        "source": {"connector": "postgresql", "schema": "public", "table": "patient", "lsn": 5, "ts_ms": 6},
+    }
+    change = one(sources.decoder(mapped(text), MATRIX).decode("t", b"{}", packed(event), 0))
+
+    assert {"weight": 81.37} == change.fields
+    assert {"scale": 2, "value": "H8k="} == written(Encoding(DECIMAL), "number", 81.37)
+
+
+def test_a_placeholder_of_one_s_own_is_known() -> None:
+    """Debezium's `unavailable.value.placeholder` can be set, and so can ours."""
+    mapping = mapped(edited("ehr", ("system: ehr", "system: ehr\nunavailable value: <gone>")))
+    event = {
+        "op": "u",
+        "after": {"patient_id": 1, "crm_id": None, "email": "<gone>", "phone": None},
+        "source": {"connector": "postgresql", "schema": "public", "table": "patient", "lsn": 5, "ts_ms": 6},
+    }
+
+    assert {"phone": None} == one(sources.decoder(mapping, MATRIX).decode("t", b"{}", packed(event), 0)).fields
+
+
+def test_the_longest_known_beginning_says_who_a_writer_is() -> None:
+    """A whole id before any beginning, and the source's own word for the role before both."""
+    actors = Actors(
+        ids={"p/1": (None, "person")},
+        beginnings={"p/": ("provider", "person"), "p/bot-": ("integration", "automation")},
+        words={"RN": ("nurse", "person")},
+    )
+
+    assert (None, "person") == actors.of("p/1")
+    assert ("provider", "person") == actors.of("p/2")
+    assert ("integration", "automation") == actors.of("p/bot-7")
+    assert ("nurse", "person") == actors.of("p/2", "RN")
+    assert ("provider", "person") == actors.of("p/2", "MD")
+    assert (None, "automation") == actors.of("q") == actors.of(None)
+
+
+def test_a_mapping_is_immutable() -> None:
+    """One serves all lanes and threads."""
+    with pytest.raises(AttributeError):
+        EHR.source = "x"  # type: ignore[misc]  # that is what is tested
+    assert msgspec.structs.replace(EHR, source="x").source == "x"
+
+
+# ---------------------------------------------------------------------------------------------------- the page
+
+
+def test_the_page_lists_every_reason_of_a_dead_letter() -> None:
+    """With the same meaning as the code."""
+    page = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
+
+    for reason, meaning in sources.REASONS.items():
+        assert f"| `{reason}` | {meaning} |" in page
+
+
+def test_the_page_s_example_is_a_mapping() -> None:
+    """As far as it goes: the rest of the patient's parts would be missing."""
+    page = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+
+    assert ["no column holds `legal_name.given`"] == [problem.split(": ", 1)[1] for problem in mistakes(example)]
