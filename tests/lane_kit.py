@@ -73,8 +73,8 @@ class FakeMessage:
 class MemoryKafka:
     """The logs, the committed offsets, the holders of transactional ids, and the faults to come.
 
-    `faults[point]` are raised one after the other when a call comes by that point; None lets one call pass:
-    init, begin, produce, offsets, commit (nothing committed), committed (committed, but the answer is the fault), abort.
+    `faults[point]` are raised one after the other when a call comes by; None lets one call pass:
+    init, begin, produce, offsets, commit (nothing committed), committed (it is, but the answer is the fault), abort.
     """
 
     partitions_of: dict[str, int] = field(default_factory=lambda: defaultdict(lambda: 4))

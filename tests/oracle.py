@@ -724,9 +724,9 @@ class Oracle:
             return
         refused = seat.refused.get(name, ("", 0))[0]
         if refused and system == self.owner(name):
-            if refused != "not_validated":
+            if refused != "not_validated" and spec.restore:
                 self.open_case(name, "unattested")
-        elif handed or name in self.changed or (self.sweep and not refused and not ("B12" in QUIRKS and self.change.kind=="resume" and system!=self.change.system and self.change.system)):
+        elif handed or name in self.changed or (self.sweep and not refused):
             self.send(system, name, "change")
         elif spec.restore and self.sendable(system):
             if self.guards[name].restores >= 3:

@@ -337,7 +337,7 @@ def _delete(draft: Draft, system: SystemState) -> None:
     if not draft.change.primary or not system.present:
         return
     key = draft.change.system
-    draft.touched = tuple(system.shown)
+    draft.touched = tuple(draft.matrix.fields)
     system.present = False
     system.shown, system.requested, system.outstanding = {}, {}, {}
     system.accepted, system.refused, system.baseline = {}, {}, ()

@@ -23,6 +23,7 @@ RESERVED: Final = "__"
 _SALESFORCE_SHORT: Final = 15
 _SUFFIX: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _VARIANT: Final = "89ab"
+_NAMESPACE: Final = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)
 
 
 class BadId(ValueError):  # noqa: N818 (it names the state of the id; nothing of ours has failed)
@@ -34,7 +35,9 @@ def change_id(coordinates: str) -> str:
 
     Never of a Kafka offset: a connector that restarts writes the same change again at another one.
     """
-    digest = hashlib.sha1(NAMESPACE.bytes + coordinates.encode(), usedforsecurity=False).hexdigest()
+    digested = _NAMESPACE.copy()
+    digested.update(coordinates.encode())
+    digest = digested.hexdigest()
     variant = _VARIANT[int(digest[16], 16) & 3]
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 

@@ -340,7 +340,7 @@ class RedisStore:
         self._client.close()
 
     def _run(self, script: str, keys: list[bytes], arguments: list[bytes]) -> Any:
-        """Sends the script whole each time: small beside the states, and a server that restarted needs no second call."""
+        """Sends the script whole each time: it is small, and a server that restarted needs no second call."""
         return self._client.execute_command("EVAL", script, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]  # redis-py leaves it without annotation
 
     def _mget(self, keys: list[bytes]) -> list[bytes | None]:

@@ -108,7 +108,7 @@ class StoreContract:
         assert {"x": b"1", "y": b"2"} == dict(store.scan(PREFIX))
 
     def test_due_records_come_the_longest_overdue_first(self, store: StateStore) -> None:
-        """A state begins with the time it wants to be looked at again; 0, or a state too short for one, wants nothing."""
+        """A state begins with the time it wants to be looked at again; 0, or none at all, wants nothing."""
         held = self.taken(store)
         states = {"late": due_at(20), "later": due_at(30), "first": due_at(10), "never": due_at(0), "short": b"1"}
         store.save(PREFIX, held, Position("a", 1), states)
@@ -156,7 +156,7 @@ class TestMemoryStore(StoreContract):
 class RedisContract(StoreContract):
     """What is asked of Redis beside."""
 
-    def test_a_save_cut_short_leaves_the_position_behind(self, client: "redis.Redis", store: StateStore) -> None:
+    def test_a_save_cut_short_leaves_the_position_behind(self, store: StateStore) -> None:
         """Chunks come before the position, so that catching up writes them again."""
         held = self.taken(store)
         states = {f"r{number}": b"1" for number in range(SAVE_CHUNK + 1)}
@@ -233,7 +233,7 @@ class TestRedisStore(RedisContract):
             yield client
 
     @pytest.fixture
-    def store(self, client: "redis.Redis", redis_url: str) -> Iterator[StateStore]:
+    def store(self, client: "redis.Redis", redis_url: str) -> Iterator[StateStore]:  # noqa: ARG002  # emptied by it
         """On a client of its own."""
         store = RedisStore.from_url(redis_url)
         yield store

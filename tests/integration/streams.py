@@ -170,7 +170,7 @@ class Script:
     """A script at work. What it says on stderr goes to a file, since a full pipe would stop it."""
 
     def __init__(self, path: Path, environ: dict[str, str]) -> None:
-        self._said = TemporaryFile("w+")
+        self._said = TemporaryFile("w+")  # noqa: SIM115  # closed by `close`
         self.process = subprocess.Popen(
             [sys.executable, str(path)], env=environ, stdout=subprocess.PIPE, stderr=self._said, text=True
         )

@@ -1,7 +1,6 @@
 """Kafka itself goes away and comes back: a broker of the test's own, since it is killed."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ VALUES = [b"%d" % number for number in range(1_000)]
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[tuple[Path, int]]:
+def place(tmp_path: Path) -> tuple[Path, int]:
     """Where the broker keeps its logs, and its port, so that it can come back."""
     if shutil.which("java") is None or shutil.which("mvn") is None:
         pytest.skip("needs Java and Maven for a broker that can be killed")

@@ -1,5 +1,7 @@
 """The topics we own, made and checked on a real Kafka."""
 
+from typing import Any
+
 import pytest
 from confluent_kafka.admin import AdminClient
 
@@ -13,7 +15,10 @@ pytestmark = pytest.mark.real_broker
 
 def test_created_topics_pass_their_check(stream: Stream, broker: TestBroker) -> None:
     """What a real broker says of them is what was asked for; other settings show every difference."""
-    names = {f"topic_{word}": f"{stream.name}.x.{word}" for word in ("changes", "state", "conflicts", "resolutions")}
+    names: dict[str, Any] = {
+        f"topic_{word}": f"{stream.name}.x.{word}"
+        for word in ("changes", "state", "conflicts", "resolutions", "matches", "match_state")
+    }
     names |= {"topic_dead_letters": f"{stream.name}.x.dead", "topic_apply_prefix": f"{stream.name}.apply."}
     settings = Settings(**names, replication_factor=1, min_insync_replicas=1, partitions=2)
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})

@@ -170,7 +170,8 @@ SECRETS = st.text(st.characters(codec="ascii", categories=["Lu"]), min_size=12, 
 )
 def test_no_error_shows_a_value_of_the_row(column: str, secret: str, ending: str) -> None:
     """Whatever is wrong with a value: the message names its column and not it."""
-    for wrong in (secret + ending, {secret: 1}, [secret]):
+    broken: list[Any] = [secret + ending, {secret: 1}, [secret]]
+    for wrong in broken:
         value = json.dumps(ehr_event(**{column: wrong})).encode()
         assert secret not in getattr(decode(EHR_TOPIC, value), "message", "")
 

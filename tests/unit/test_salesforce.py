@@ -83,7 +83,7 @@ def test_what_our_own_writer_wrote_is_no_person_s_word() -> None:
 
 def test_attributes_that_an_event_carries_came_with_it() -> None:
     """Reason, base version and marker count once, in the event that carries them."""
-    columns = {"Override_Reason__c": "patient asked", "Base_Version__c": 41.0, "Sync_Change_Id__c": "c-1"}
+    columns: dict[str, Any] = {"Override_Reason__c": "patient asked", "Base_Version__c": 41.0, "Sync_Change_Id__c": "c-1"}
     change = one(from_crm(changed(LastName="Doe", **columns)))
 
     assert ("patient asked", 41, "c-1") == (change.reason, change.base, change.marker)

@@ -162,7 +162,7 @@ def test_what_kafka_refuses_to_create_is_said_per_topic() -> None:
         "apply.ehr": KafkaError.TOPIC_ALREADY_EXISTS,
         "apply.crm": KafkaError.TOPIC_AUTHORIZATION_FAILED,
     }
-    with pytest.raises(UnavailableError, match="topic `apply.crm` cannot be created: Broker: Topic auth"):
+    with pytest.raises(UnavailableError, match=r"topic `apply\.crm` cannot be created: Broker: Topic auth"):
         create(admin, SETTINGS)
     assert "ownership.state" in admin.topics
 

@@ -239,7 +239,7 @@ def test_a_cleared_field_of_parts_clears_every_column_of_it() -> None:
 
 
 def test_what_is_sent_is_what_comes_back() -> None:
-    """The writer is the reverse of the mapping: an apply record's columns, read as a row, are the values that were sent."""
+    """The writer is the reverse of the mapping: an apply record, read as a row, holds the values that were sent."""
     values: dict[str, Any] = {
         name: value for name, value in CHANGE.fields.items() if name in Writer(EHR, MATRIX).fields and value is not None
     }

@@ -11,6 +11,7 @@ from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
+from msgspec.structs import replace
 
 from ownership_stream.decide import decide
 from ownership_stream.matrix.compiled import Field, Matrix
@@ -26,6 +27,8 @@ STRIDE: Final = 10
 """Distance of two positions of a row, so that a late event has room between."""
 TABLE: Final = "patient"
 GIVEN_REASON: Final = "as given"
+FIRST_LABEL: Final = 1
+"""What is given without a version is this one."""
 NAMESPACE: Final = uuid5(NAMESPACE_URL, "ownership-stream/scenarios")
 
 Answers = Generator[Change, Decision, "Told"]
@@ -129,7 +132,7 @@ class _Teller:
         """Bring about the given state."""
         for system in self.scenario.present:
             yield from self._row_event(Event(system=system, op="c"))
-        label = 0
+        label = FIRST_LABEL
         for given in given_order(self.matrix, self.scenario.given):
             if given.version is not None and given.version < label:
                 self._refuse(given, f"its version {given.version} would come after version {label}, given before it")
@@ -311,7 +314,8 @@ def _came_with_it(event: Event) -> tuple[str, ...]:
 def given_order(matrix: Matrix, given: tuple[Given, ...]) -> list[Given]:
     """The given values in the order in which they can have come about: by their versions.
 
-    A stage that names no version comes first, but after the values that came from an owner before care start.
+    A stage that names no version comes first. But where care has started, and a value came from somebody who might write
+    it only before that, the record went through the stages that lead there, and the value comes before care start.
     """
     stage = next((one for one in given if one.field == matrix.stages.field and one.known), None)
     rest = sorted((one for one in given if one.known and one is not stage), key=lambda one: one.version or 0)
@@ -319,14 +323,31 @@ def given_order(matrix: Matrix, given: tuple[Given, ...]) -> list[Given]:
         return rest
     if stage.version is not None:
         return sorted([stage, *rest], key=lambda one: one.version or 0)
-    after = stage.value in matrix.stages.after
-    last = max((place + 1 for place, one in enumerate(rest) if after and _from_before(matrix, one)), default=0)
-    return [*rest[:last], stage, *rest[last:]]
+    before = [place for place, one in enumerate(rest) if _only_before(matrix, one)]
+    if stage.value not in matrix.stages.after or not before:
+        return [stage, *rest]
+    first, *steps = [replace(stage, value=name) for name in stage_path(matrix, str(stage.value))]
+    return [first, *rest[: before[-1] + 1], *steps, *rest[before[-1] + 1 :]]
 
 
-def _from_before(matrix: Matrix, given: Given) -> bool:
+def stage_path(matrix: Matrix, target: str) -> list[str]:
+    """The shortest way through the stage map from a stage before care start to one that is not."""
+    ways = [[name] for name in matrix.stages.map if name not in matrix.stages.after]
+    for way in ways:
+        if way[-1] == target:
+            return way
+        after = [name for name in matrix.stages.map.get(way[-1], ()) if name in matrix.stages.after and name not in way]
+        ways += [[*way, name] for name in after]
+    return [target]
+
+
+def _only_before(matrix: Matrix, given: Given) -> bool:
+    """Whether whoever wrote the value might do so before care start, and not after it."""
     field = matrix.fields[given.field]
-    return field.by_stage and given.system == field.owner["before"] and given.who is None
+    system = given.system or field.owner["after"]
+    role = None if given.who is None else given.who.role
+    phases = {grant.phase for grant in field.grants if grant.system == system and grant.role in (None, role)}
+    return phases == {"before"}
 
 
 def _rightful(field: Field, system: str, *, started: bool) -> Who:

@@ -25,6 +25,8 @@ SNAPSHOT: Final = frozenset(
     {True, "true", "first", "first_in_data_collection", "last_in_data_collection", "last", "incremental"}
 )
 LIVE: Final = frozenset({False, "false", None})
+_FLAGS: Final = SNAPSHOT | LIVE
+_FLAG_TYPES: Final = frozenset({str, bool, type(None)})
 
 HEARTBEAT: Final = "__debezium-heartbeat."
 TRANSACTION: Final = ".transaction"
@@ -166,7 +168,7 @@ class DebeziumDecoder:
         return plan.change(values, Envelope(op, (self._epoch, commit, lsn), at, version, occurrence, trace=trace))
 
     def _is_snapshot(self, flag: object, plan: RowPlan) -> bool:
-        if not isinstance(flag, str | bool | None) or flag not in SNAPSHOT | LIVE:
+        if type(flag) not in _FLAG_TYPES or flag not in _FLAGS:
             raise Undecodable("not_an_envelope", f"{plan.what}: `source.snapshot` is none of Debezium's words")
         return flag in SNAPSHOT
 
