@@ -1,10 +1,10 @@
 """One `decide` of a single-field change beside the JSON decode of its row, in one run.
 
-The row is a Debezium event of 30 columns as the connector writes it, with the row before and after, in which one governed
-field changed; each of the seven rows of docs/rules.md, section 4, has an event of its own, and the figures are the mean
-over the seven. Decode is what intake does to bytes (msgspec, typed: the envelope, then the row); the untyped decoders
-stand beside it for comparison. Repeats are interleaved, so that a busy machine slows both alike, and each gives one
-ratio; what counts is their median.
+The row is a Debezium event of 30 columns as the connector writes it, with the row before and after, in which one
+governed field changed. Each of the seven rows of docs/rules.md, section 4, has an event of its own; the figures are the
+mean over the seven. Decode is what intake does to bytes (msgspec, typed: the envelope, then the row); the untyped
+decoders stand beside it for comparison. Repeats are interleaved, so that a busy machine slows both alike, and each gives
+one ratio; what counts is their median.
 
 Beyond the delta's one comparison for each carried column a decision must not grow with the number of fields: shown with
 30 and with 120 fields in the matrix, the record and the row.
@@ -15,6 +15,7 @@ Exits with 1 when a median is above its target.
 import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median, quantiles
@@ -32,9 +33,7 @@ from ownership_stream import sources
 from ownership_stream.decide import decide
 from ownership_stream.matrix.compile import load
 from ownership_stream.matrix.compiled import Matrix
-from ownership_stream.matrix.document import parse
 from ownership_stream.model import Change, RecordState
-from ownership_stream.sources.load import load_document
 from ownership_stream.sources.rows import RowPlan
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -47,48 +46,7 @@ LOOPS: Final = 300
 TOPIC: Final = "ehr.public.patient"
 NOW: Final = 1_772_452_800_000
 
-MAPPING: Final = b"""
-source: ehr
-system: ehr
-connector: debezium postgresql
-topics: [ehr.public.patient]
-tables:
-  public.patient:
-    key: patient_id as integer
-    record: {column: crm_id, else: "ehr:<key>"}
-    columns:
-      family_name:            legal_name.family
-      given_name:             legal_name.given
-      birth_date:             date_of_birth as epoch days
-      email:                  email
-      street:                 address.street
-      city:                   address.city
-      region:                 address.region
-      postal_code:            address.postal_code
-      country:                address.country
-      time_zone:              time_zone
-      contact_preference:     contact_preference
-      lead_source_group:      lead_source
-      payer:                  insurance_payer
-      member_id:              insurance_member_id
-      medication_drug:        medication_plan.drug
-      medication_dose:        medication_plan.dose
-      medication_schedule:    medication_plan.schedule
-      medication_status:      medication_plan.status
-      follow_up_completed_at: follow_up_completion.completed_at as epoch us
-      follow_up_outcome:      follow_up_completion.outcome
-    compared: {care_status: care_stage}
-    actor: updated_by
-    updated at: updated_at as epoch us
-    reason: override_reason
-    marker: sync_change_id
-    evidence:
-      follow_up_completion: {validated_by: follow_up_validated_by, completed_at: follow_up_completed_at}
-      contact_preference: {confirmed_by_patient: preference_confirmed_by, confirmed_at: preference_confirmed_at as epoch us}
-actors:
-  persons: {"provider/*": provider, "nurse/*": nurse}
-"""
-
+MAPPING: Final = Path(__file__).parent / "ehr_30_columns.yaml"
 ROW: Final[dict[str, Any]] = {
     "patient_id": 48213,
     "crm_id": "0035g00000XyZ12AAB",
@@ -180,7 +138,7 @@ class Case:
 
 def cases(matrix: Matrix) -> tuple[list[Case], RowPlan]:
     """The seven events, and how their row is decoded."""
-    mapping = load_document(parse(MAPPING, "bench.yaml"), matrix).mapping
+    mapping = sources.load(MAPPING, matrix)
     decoder = sources.decoder(mapping, matrix)
     plan = RowPlan(mapping.tables["public.patient"], mapping, matrix)
     first = event_bytes(None, ROW, 0)
@@ -260,16 +218,32 @@ def widened(matrix: Matrix, count: int) -> tuple[Matrix, RecordState, Change]:
     stage = matrix.fields[matrix.stages.field]
     wide = replace(matrix, fields={**fields, stage.name: stage}, groups={}, by_stage=("legal_name",))
     row = {name: {"family": "Doe", "given": "Ann"} if name == "legal_name" else name for name in fields}
-    settle = dict(record="r", key="1", at=NOW, received=NOW, origin="person", actor="p", role="provider", reason="x")
     state: RecordState | None = None
     for system, owned in (("crm", {"care_stage": "in_care", **row}), ("ehr", row), ("crm", row)):
-        change = Change(
-            id=system, system=system, row=f"{system}/row/1", op="r", position=(1,), fields=owned, **settle,
-        )  # fmt: skip
-        state = decide(wide, state, change).state
-    return wide, state or RecordState(), Change(
-        id="edit", system="ehr", row="ehr/row/1", position=(2,), fields={**row, "legal_name": {"family": "Roe", "given": "Ann"}}, **settle,
-    )  # fmt: skip
+        state = decide(wide, state, _wide_change(system, owned)).state
+    if state is None:
+        raise ValueError("no state")
+    edit = _wide_change("ehr", {**row, "legal_name": {"family": "Roe", "given": "Ann"}})
+    return wide, state, replace(edit, id="edit", op="u", position=(2,))
+
+
+def _wide_change(system: str, fields: dict[str, Any]) -> Change:
+    return Change(
+        id=system,
+        record="r",
+        system=system,
+        row=f"{system}/row/1",
+        op="r",
+        key="1",
+        position=(1,),
+        at=NOW,
+        received=NOW,
+        fields=fields,
+        actor="p",
+        role="provider",
+        origin="person",
+        reason="x",
+    )
 
 
 def moved(fields: Mapping[str, Any], shown: Mapping[str, Any]) -> list[str]:
@@ -318,6 +292,11 @@ def means(found: Mapping[str, Sequence[float]], kind: str) -> list[float]:
     return [sum(repeat) / len(rows) for repeat in zip(*rows, strict=True)]
 
 
+def typed_decode(envelope: Callable[[bytes], Envelope], plan: RowPlan, data: bytes) -> object:
+    """The JSON decode of a row as intake does it."""
+    return plan.decode(envelope(data).after)
+
+
 def decision_beside_decode(console: Console, matrix: Matrix) -> float:
     """Measure and print; the median ratio."""
     found, plan = cases(matrix)
@@ -325,10 +304,10 @@ def decision_beside_decode(console: Console, matrix: Matrix) -> float:
     works: dict[str, Callable[[], object]] = {}
     for case in found:
         works |= {
-            f"decide: {case.name}": lambda case=case: decide(matrix, case.state, case.change),
-            f"typed: {case.name}": lambda case=case: plan.decode(envelope(case.data).after),
-            f"untyped: {case.name}": lambda case=case: msgspec.json.decode(case.data),
-            f"orjson: {case.name}": lambda case=case: orjson.loads(case.data),
+            f"decide: {case.name}": partial(decide, matrix, case.state, case.change),
+            f"typed: {case.name}": partial(typed_decode, envelope, plan, case.data),
+            f"untyped: {case.name}": partial(msgspec.json.decode, case.data),
+            f"orjson: {case.name}": partial(orjson.loads, case.data),
         }
     times = interleaved(works)
     table = Table("row", "outcome", "decide µs", "decode µs", "ratio", box=None, pad_edge=False)
@@ -337,7 +316,11 @@ def decision_beside_decode(console: Console, matrix: Matrix) -> float:
         outcomes = decide(matrix, case.state, case.change).outcomes
         said = ", ".join(f"{one.outcome} {one.reason}".strip() for one in outcomes) or "noop, restored"
         table.add_row(
-            case.name, said, f"{median(decided):.1f}", f"{median(decoded):.1f}", f"{median(ratios(decided, decoded)):.2f}"
+            case.name,
+            said,
+            f"{median(decided):.1f}",
+            f"{median(decoded):.1f}",
+            f"{median(ratios(decided, decoded)):.2f}",
         )
     console.print(f"one decide beside the typed decode of its row ({len(found[0].data)} bytes, {len(ROW)} columns)")
     console.print(table)
@@ -358,10 +341,13 @@ def growth_with_fields(console: Console, matrix: Matrix) -> float:
         outcomes = decide(wide, state, change).outcomes
         if moved(change.fields, shown) != ["legal_name"] or [one.outcome for one in outcomes] != ["applied"]:
             raise ValueError("the wide record's event is no single-field change")
-        works[f"decide {count}"] = lambda w=wide, s=state, c=change: decide(w, s, c)
-        works[f"delta {count}"] = lambda f=change.fields, s=shown: moved(f, s)
+        works[f"decide {count}"] = partial(decide, wide, state, change)
+        works[f"delta {count}"] = partial(moved, change.fields, shown)
     times = interleaved(works)
-    beyond = {count: [a - b for a, b in zip(times[f"decide {count}"], times[f"delta {count}"], strict=True)] for count in (30, 120)}
+    beyond = {
+        count: [a - b for a, b in zip(times[f"decide {count}"], times[f"delta {count}"], strict=True)]
+        for count in (30, 120)
+    }
     console.print("with the number of fields, beyond the delta's one comparison for each carried column")
     for count, values in beyond.items():
         delta, whole = median(times[f"delta {count}"]), median(times[f"decide {count}"])

@@ -11,7 +11,16 @@ from ownership_stream.model import Change, Decision, Evidence, Op, RecordState, 
 
 START = 1_772_452_800_000
 MINUTE = 60_000
-PERSONS = ("provider", "nurse", "care_coordinator", "clinical_ops", "intake_ops", "growth_ops", "support", "patient_portal")
+PERSONS = (
+    "provider",
+    "nurse",
+    "care_coordinator",
+    "clinical_ops",
+    "intake_ops",
+    "growth_ops",
+    "support",
+    "patient_portal",
+)
 
 
 class Record:
@@ -30,9 +39,8 @@ class Record:
         """A row event of a system's own row; `by` is a role, `person`, or nobody. What is said overrides the change."""
         self.count += 1
         said.setdefault("at", self.now)
-        event = tuple(
-            name for name, there in (("actor", by), ("reason", said.get("reason")), ("base", said.get("base")), ("evidence", said.get("evidence"))) if there is not None
-        )  # fmt: skip
+        came = {"actor": by, **{name: said.get(name) for name in ("reason", "base", "evidence")}}
+        event = tuple(name for name, there in came.items() if there is not None)
         change = Change(
             id=f"c{self.count}",
             record="r1",
@@ -115,7 +123,12 @@ def set_by_owner(record: Record, name: str, value: Value, **said: Any) -> None:
     for send in decision.sends:
         compared = {name: value for name, value in send.values.items() if send.system == "ehr" and name == "care_stage"}
         fields = {name: value for name, value in send.values.items() if name not in compared}
-        record.row(send.system, fields, compared=compared, marker=decision.state.systems[send.system].outstanding[name][-1].change_id)
+        record.row(
+            send.system,
+            fields,
+            compared=compared,
+            marker=decision.state.systems[send.system].outstanding[name][-1].change_id,
+        )
 
 
 def ends(decision: Decision) -> list[tuple[str, str, str]]:

@@ -8,12 +8,13 @@ import asyncio
 import logging
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from os import _exit
 from pathlib import Path
 from signal import SIGINT, SIGTERM
+from time import time
 from typing import Any, Final, Protocol, cast
 
 import faust
@@ -21,7 +22,7 @@ from aiohttp import web
 from faust.app.base import BootStrategy
 from faust.types import TP
 
-from ownership_stream.errors import OwnershipError
+from ownership_stream.errors import ExitCode, OwnershipError
 from ownership_stream.lane import (
     Batch,
     Broker,
@@ -54,6 +55,24 @@ class Metrics(Protocol):
 
     def render(self) -> bytes:
         """The metrics in the Prometheus text format."""
+        ...
+
+
+class Ticks(Protocol):
+    """Who lets time pass for records that wait: see `ticker`."""
+
+    @property
+    def topic(self) -> str:
+        """The input topic of the lanes that want ticks."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """The time between two rounds."""
+        ...
+
+    def tick(self, partitions: Iterable[int], now: int) -> int:
+        """One round for these partitions at this time (milliseconds); how many ticks it took."""
         ...
 
 
@@ -180,6 +199,10 @@ class Lanes:
             return self._away
         return "; ".join(f"{runner.id}: {runner.reason}" for runner in self._runners.values() if runner.reason)
 
+    def at_work(self, topic: str) -> list[int]:
+        """The partitions of a topic whose lanes are caught up and lack nothing."""
+        return [tp.partition for tp, runner in self._runners.items() if tp.topic == topic and runner.ready]
+
     def deliver(self, batch: Batch) -> None:
         """Hands a batch to its lane; what came for a lane that is gone is its next holder's."""
         runner = self._runners.get(TP(batch.topic, batch.partition))
@@ -252,15 +275,18 @@ class Worker:
         store: StateStore,
         observer: Observer,
         metrics: Metrics | None = None,
+        ticks: Ticks | None = None,
     ) -> None:
         self._config = config
         self._metrics = metrics
+        self._ticks = ticks
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lanes = Lanes(config, stages, store, observer, self._fail)
         self.app = build_app(config, stages, self.lanes)
         self.http_port: int | None = None
         self._site: web.AppRunner | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
+        self._deadline = threading.Timer(LAST_SECONDS, _exit, [ExitCode.FAILED])
 
     async def start(self) -> None:
         """Answers HTTP first, then joins the group."""
@@ -268,7 +294,9 @@ class Worker:
         if self._config.http_port is not None:
             await self._serve_http(self._config.http_port)
         await self.app.start()
-        self._watch = asyncio.create_task(self.lanes.watch(_consumer_of(self.app)))
+        self._take_on(self.lanes.watch(_consumer_of(self.app)))
+        if self._ticks is not None:
+            self._take_on(self._tick(self._ticks))
 
     async def wait(self, stop: asyncio.Event) -> None:
         """Returns when `stop` is set; raises the error that ends the worker."""
@@ -287,22 +315,41 @@ class Worker:
 
     async def stop(self) -> None:
         """Settles what is at work, leaves the group, answers no more."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for chore in self._chores:
+            chore.cancel()
         await self.lanes.close()
         await self.app.stop()
         if self._site is not None:
             await self._site.cleanup()
+        self._deadline.cancel()
         if self._failed.done():
             self._failed.exception()
+
+    def _take_on(self, chore: Coroutine[Any, Any, None]) -> None:
+        """A chore goes on for as long as the worker does; one that breaks ends the worker."""
+        task = asyncio.create_task(chore)
+        task.add_done_callback(self._ended)
+        self._chores.append(task)
+
+    def _ended(self, chore: "asyncio.Task[None]") -> None:
+        if not chore.cancelled() and (error := chore.exception()) is not None:
+            self._fail(OwnershipError(blame(error)))
+
+    async def _tick(self, ticks: Ticks) -> None:
+        """Lets time pass for records that wait, round by round."""
+        while True:
+            await asyncio.sleep(ticks.seconds)
+            try:
+                await asyncio.to_thread(ticks.tick, self.lanes.at_work(ticks.topic), int(time() * 1000))
+            except OwnershipError as error:
+                _log.warning("no ticks in this round: %s", error)
 
     def _fail(self, error: OwnershipError) -> None:
         """Ends the worker with this error; if it does not end in time, it is ended."""
         if not self._failed.done():
             self._failed.set_exception(error)
-            timer = threading.Timer(LAST_SECONDS, _exit, [1])
-            timer.daemon = True
-            timer.start()
+            self._deadline.daemon = True
+            self._deadline.start()
 
     async def _serve_http(self, port: int) -> None:
         served = web.Application()
@@ -395,10 +442,11 @@ async def serve(
     observer: Observer,
     stop: asyncio.Event,
     metrics: Metrics | None = None,
+    ticks: Ticks | None = None,
     started: Callable[[Worker], None] | None = None,
 ) -> None:
     """Works until `stop` is set; raises the error that must end the process. `started` is told the worker."""
-    worker = Worker(config, stages, store=store, observer=observer, metrics=metrics)
+    worker = Worker(config, stages, store=store, observer=observer, metrics=metrics, ticks=ticks)
     try:
         await worker.start()
         if started is not None:
@@ -415,6 +463,7 @@ def run_worker(
     store: StateStore,
     observer: Observer,
     metrics: Metrics | None = None,
+    ticks: Ticks | None = None,
 ) -> None:
     """Works until SIGTERM or SIGINT, then settles what is at work and returns.
 
@@ -426,6 +475,6 @@ def run_worker(
         loop = asyncio.get_running_loop()
         for signal in (SIGTERM, SIGINT):
             loop.add_signal_handler(signal, stop.set)
-        await serve(config, stages, store=store, observer=observer, metrics=metrics, stop=stop)
+        await serve(config, stages, store=store, observer=observer, metrics=metrics, ticks=ticks, stop=stop)
 
     asyncio.run(main())

@@ -17,6 +17,7 @@ from ownership_stream.sources import IGNORED, REASONS, Mapping, Writer
 from ownership_stream.steps import DEAD_LETTER_REASONS, DecideStep, IntakeStep, MatchStep, Topics
 from ownership_stream.store import RedisStore
 from ownership_stream.telemetry import LaneTelemetry, Telemetry, bounds_of, hash_key
+from ownership_stream.ticker import Ticker
 
 
 class Assembly(NamedTuple):
@@ -29,6 +30,7 @@ class Assembly(NamedTuple):
     store: RedisStore
     telemetry: Telemetry
     observer: LaneTelemetry
+    ticks: Ticker
 
 
 def assemble(settings: Settings, *, waived: Collection[str] = ()) -> Assembly:
@@ -44,14 +46,23 @@ def assemble(settings: Settings, *, waived: Collection[str] = ()) -> Assembly:
             *(f"{settings.sources_path}: no source mapping for system `{system}`" for system in missing)
         )
     counts = _telemetry(settings, matrix)
+    config = worker_config(settings, waived=waived)
+    store = redis_store(settings, waived=waived)
     return Assembly(
         matrix,
         mappings,
         stages(settings, matrix, mappings),
-        worker_config(settings, waived=waived),
-        redis_store(settings, waived=waived),
+        config,
+        store,
         counts,
         LaneTelemetry(counts),
+        Ticker(
+            config.lane,
+            store,
+            changes=settings.topic_changes,
+            states=settings.topic_state,
+            seconds=settings.tick_interval_seconds,
+        ),
     )
 
 

@@ -107,7 +107,7 @@ def _topic_id(broker: Broker, topic: str) -> str:
     except BrokerAwayError as error:
         cause = error.__cause__
         if isinstance(cause, KafkaException) and cause.args[0].code() in UNSUPPORTED:
-            return NO_TOPIC_ID
+            return f"{NO_TOPIC_ID}-{topic}"
         raise
 
 

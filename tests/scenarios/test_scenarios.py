@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from matrices import ROOT, patient
 
+from matrices import ROOT, patient
 from ownership_stream.cli import run
 from ownership_stream.errors import ExitCode
 from ownership_stream.matrix.document import parse

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from deciding import MINUTE, Record, both, ends, having, sent
-from matrices import patient
 from msgspec.structs import replace
 
+from deciding import MINUTE, Record, both, ends, having, sent
+from matrices import patient
 from ownership_stream.model import Decision
 
 MATRIX = patient()
@@ -16,11 +16,10 @@ PLAN = {"drug": "metformin", "dose": "500 mg", "schedule": None, "status": "acti
 
 def refused(record: Record, times: int = 1) -> Decision:
     """An automation of the CRM writes a date of birth so often, each restore landing but the last."""
-    for number in range(times):
-        if number:
-            record.row("crm", {"date_of_birth": DOB})
-        decision = record.row("crm", {"date_of_birth": NEW_DOB}, by="integration")
-    return decision
+    for _ in range(times - 1):
+        record.row("crm", {"date_of_birth": NEW_DOB}, by="integration")
+        record.row("crm", {"date_of_birth": DOB})
+    return record.row("crm", {"date_of_birth": NEW_DOB}, by="integration")
 
 
 def events(decision: Decision) -> list[tuple[str, str, str]]:
@@ -72,13 +71,19 @@ def test_without_a_current_value_nothing_is_sent() -> None:
         pytest.param("medication_plan", {"dose": "1 g"}, {"by": "nurse"}, "unattested", id="a writer without a grant"),
         pytest.param("risk_flag", "high", {"by": "nurse"}, "unattested", id="a rightful one without a reason"),
         pytest.param("date_of_birth", None, {}, "clear", id="a queued write keeps its own case"),
-        pytest.param("follow_up_completion", {"outcome": "done"}, {"by": "nurse"}, None, id="a pending completion is quiet"),
+        pytest.param(
+            "follow_up_completion", {"outcome": "done"}, {"by": "nurse"}, None, id="a pending completion is quiet"
+        ),
     ],
 )
-def test_the_owner_is_asked_and_not_overwritten(field: str, value: Any, said: dict[str, Any], reason: str | None) -> None:
+def test_the_owner_is_asked_and_not_overwritten(
+    field: str, value: Any, said: dict[str, Any], reason: str | None
+) -> None:
     """Into the owner's system nothing is restored over a value that was refused there."""
     matrix = having(MATRIX, "follow_up_completion", rule="owner wins", evidence=())
-    record = both(matrix, medication_plan=PLAN, risk_flag="low", date_of_birth=DOB, follow_up_completion={"outcome": "no"})
+    record = both(
+        matrix, medication_plan=PLAN, risk_flag="low", date_of_birth=DOB, follow_up_completion={"outcome": "no"}
+    )
     record.matrix = MATRIX
     decision = record.row("ehr", {field: value}, **said)
     assert {} == sent(decision)

@@ -8,22 +8,23 @@ from typing import Any
 
 import msgspec
 import pytest
-from deciding import MINUTE, START, Record, backed, both, ends, having, sent, set_by_owner
-from matrices import patient
 from msgspec.structs import replace
 
+from deciding import MINUTE, START, Record, backed, both, ends, having, sent, set_by_owner
+from matrices import patient
 from ownership_stream.decide import decide
 from ownership_stream.matrix.compiled import Matrix
-from ownership_stream.model import Change, Decision, RecordState
+from ownership_stream.model import Change, Decision, RecordState, Scalar
 from ownership_stream.outcomes import CASE_REASONS, OUTCOMES
 
+Parts = dict[str, Scalar]
 MATRIX = patient()
-NAME = {"family": "Doe", "given": "Ann"}
-OTHER = {"family": "Roe", "given": "Ann"}
-DONE = {"completed_at": "2026-03-01T10:00:00.000Z", "outcome": "done"}
-NO_SHOW = {"completed_at": "2026-03-01T10:00:00.000Z", "outcome": "no_show"}
-AUSTIN = {"street": None, "city": "Austin", "region": "TX", "postal_code": None, "country": "us"}
-PLAN = {"drug": "metformin", "dose": "500 mg", "schedule": None, "status": "active"}
+NAME: Parts = {"family": "Doe", "given": "Ann"}
+OTHER: Parts = {"family": "Roe", "given": "Ann"}
+DONE: Parts = {"completed_at": "2026-03-01T10:00:00.000Z", "outcome": "done"}
+NO_SHOW: Parts = {"completed_at": "2026-03-01T10:00:00.000Z", "outcome": "no_show"}
+AUSTIN: Parts = {"street": None, "city": "Austin", "region": "TX", "postal_code": None, "country": "us"}
+PLAN: Parts = {"drug": "metformin", "dose": "500 mg", "schedule": None, "status": "active"}
 DOB, NEW_DOB = "1980-01-02", "1981-01-02"
 End = Callable[[], Decision]
 CRITICAL_PAYER = having(MATRIX, "insurance_payer", critical=True)
@@ -90,7 +91,10 @@ ENDS: dict[tuple[str, str], tuple[str, End]] = {
         "legal_name",
         lambda: both(MATRIX, care_stage="in_care", legal_name=NAME).row("crm", {"legal_name": OTHER}, by="intake_ops"),
     ),
-    ("rejected", "override_active"): ("legal_name", lambda: overridden().row("crm", {"legal_name": NAME | {"given": "A"}})),
+    ("rejected", "override_active"): (
+        "legal_name",
+        lambda: overridden().row("crm", {"legal_name": NAME | {"given": "A"}}),
+    ),
     ("rejected", "stale"): (
         "email",
         lambda: both(MATRIX, email="a@x.org").row("ehr", {"email": "b@x.org"}, by="nurse", base=0),
@@ -99,8 +103,14 @@ ENDS: dict[tuple[str, str], tuple[str, End]] = {
         "care_stage",
         lambda: both(MATRIX, care_stage="qualified").row("ehr", requests={"care_stage": "paused"}, by="clinical_ops"),
     ),
-    ("rejected", "not_validated"): ("follow_up_completion", lambda: both(MATRIX).row("ehr", {"follow_up_completion": DONE})),
-    ("rejected", "not_confirmed"): ("contact_preference", lambda: confirmed().row("crm", {"contact_preference": "sms"})),
+    ("rejected", "not_validated"): (
+        "follow_up_completion",
+        lambda: both(MATRIX).row("ehr", {"follow_up_completion": DONE}),
+    ),
+    ("rejected", "not_confirmed"): (
+        "contact_preference",
+        lambda: confirmed().row("crm", {"contact_preference": "sms"}),
+    ),
     ("rejected", "group"): (
         "address",
         lambda: both(MATRIX, address=AUSTIN, time_zone="America/Chicago").row(
@@ -122,7 +132,10 @@ ENDS: dict[tuple[str, str], tuple[str, End]] = {
             "ehr", {"follow_up_completion": NO_SHOW}, evidence=backed("follow_up_completion", "dr", START - 1000)
         ),
     ),
-    ("queued", "transition"): ("care_stage", lambda: both(MATRIX, care_stage="qualified").row("crm", {"care_stage": "paused"})),
+    ("queued", "transition"): (
+        "care_stage",
+        lambda: both(MATRIX, care_stage="qualified").row("crm", {"care_stage": "paused"}),
+    ),
     ("queued", "oscillation"): (
         "weight",
         lambda: oscillating().row("crm", {"weight": 99}, by="integration"),
@@ -288,7 +301,7 @@ def test_columns_that_show_what_they_showed_are_counted_and_no_more() -> None:
 
 def test_columns_of_fields_that_the_matrix_has_not_are_counted_and_no_more() -> None:
     """A source mapping of another revision may carry them; whatever the kind of column."""
-    said = {"compared": {"height": 1}, "requests": {"width": 2}}
+    said: dict[str, Any] = {"compared": {"height": 1}, "requests": {"width": 2}}
     decision = both(MATRIX).row("ehr", {"depth": 3}, evidence=backed("depth", "x", 1), reason="x", **said)
     assert [] == ends(decision)
     assert 3 == decision.noops
@@ -313,11 +326,16 @@ FRESHNESS = [
     pytest.param({"actor": "x"}, {"actor": "x", "reason": "r"}, "owner_policy", id="an actor who stays in the column"),
     pytest.param({"actor": "x"}, {"actor": "y", "reason": "r"}, "", id="an actor whose column moved"),
     pytest.param(
-        {"actor": "x", "updated_at": 1}, {"actor": "x", "updated_at": 2, "reason": "r"}, "", id="an actor who saved again"
+        {"actor": "x", "updated_at": 1},
+        {"actor": "x", "updated_at": 2, "reason": "r"},
+        "",
+        id="an actor who saved again",
     ),
     pytest.param({"base": 9}, {"base": 9, "reason": "r"}, "", id="a base version that stays counts as absent"),
     pytest.param({"base": 9}, {"base": 0, "reason": "r"}, "stale", id="a base version whose column moved"),
-    pytest.param({"base": 0}, {"base": 0, "reason": "r", "event": ("base",)}, "stale", id="a base version of the event"),
+    pytest.param(
+        {"base": 0}, {"base": 0, "reason": "r", "event": ("base",)}, "stale", id="a base version of the event"
+    ),
 ]
 
 
@@ -328,7 +346,7 @@ def test_only_what_is_fresh_counts(first: dict[str, Any], second: dict[str, Any]
     actor = {"origin": "person", "role": "intake_ops", "event": ()}
     record.row("crm", {"weight": 80}, **{**actor, "actor": "a1", **first})
 
-    second = {**actor, "actor": "a2" if "actor" not in first else first["actor"], **second}
+    second = {**actor, "actor": first.get("actor", "a2"), **second}
     decision = record.row("crm", {"legal_name": OTHER}, **second)
 
     assert [("legal_name", "rejected" if reason else "applied", reason)] == ends(decision)
@@ -339,7 +357,9 @@ def test_only_what_is_fresh_counts(first: dict[str, Any], second: dict[str, Any]
     [
         pytest.param({}, [], id="the evidence column stays"),
         pytest.param({"at": START}, [("contact_preference", "applied", "evidence")], id="it moved"),
-        pytest.param({"event": ("evidence",)}, [("contact_preference", "noop", "")], id="it came with the event, not new"),
+        pytest.param(
+            {"event": ("evidence",)}, [("contact_preference", "noop", "")], id="it came with the event, not new"
+        ),
         pytest.param({"by": None, "at": None}, [], id="it was emptied"),
     ],
 )
@@ -479,7 +499,7 @@ def test_a_compared_column_is_shown_and_never_an_input() -> None:
 def test_a_request_column_has_a_last_value_of_its_own() -> None:
     """Section 1: it is input but not shown; null asks for nothing; a snapshot only sets it."""
     record = both(MATRIX, care_stage="in_care")
-    ask = {"requests": {"care_stage": "paused"}}
+    ask: dict[str, Any] = {"requests": {"care_stage": "paused"}}
     assert [("care_stage", "baseline", "")] == ends(record.row("ehr", op="r", **ask))
     assert [] == ends(record.row("ehr", by="clinical_ops", **ask))
     assert [] == ends(record.row("ehr", by="clinical_ops", requests={"care_stage": None}))
@@ -503,7 +523,7 @@ SNAPSHOTS = [
 def test_a_snapshot_of_the_present_owner_is_trusted(
     system: str, field: str, value: str, said: dict[str, Any], trusted: bool
 ) -> None:
-    """Step 5: it seeds, or renews what the same row set; every other difference is the baseline's, and nobody's case."""
+    """Step 5: it seeds, or renews what the same row set; any other difference is the baseline's, nobody's case."""
     record = both(MATRIX, email="a@x.org")
     version = record.state.version if record.state else 0
 
@@ -565,7 +585,9 @@ def test_older_evidence_for_the_same_value_is_no_change() -> None:
     """Step 6: the rule decides again, and where it does not hold nothing has happened."""
     record = confirmed(START - 1000)
     older = backed("contact_preference", "patient", START - 2000)
-    assert [("contact_preference", "noop", "")] == ends(record.row("ehr", {"contact_preference": "email"}, evidence=older))
+    assert [("contact_preference", "noop", "")] == ends(
+        record.row("ehr", {"contact_preference": "email"}, evidence=older)
+    )
 
 
 def test_evidence_counts_only_from_somebody_who_may_write() -> None:
@@ -697,7 +719,9 @@ def test_a_late_write_never_replaces_what_the_present_owner_has_written_since(
     [
         pytest.param("legal_name", NAME, "growth_ops", ("queued", "stage"), id="one owner before, another after"),
         pytest.param("legal_name", NAME, "intake_ops", ("applied", ""), id="the same either way"),
-        pytest.param("assigned_provider", "Dr Lee", "growth_ops", ("applied", ""), id="not critical: as before care start"),
+        pytest.param(
+            "assigned_provider", "Dr Lee", "growth_ops", ("applied", ""), id="not critical: as before care start"
+        ),
         pytest.param("email", "a@x.org", "growth_ops", ("applied", ""), id="not by stage at all"),
     ],
 )
@@ -720,7 +744,11 @@ def test_the_first_grant_that_fits_counts() -> None:
 
 @pytest.mark.parametrize(
     ("stage", "expected"),
-    [("paused", ("applied", "")), ("new_lead", ("rejected", "owner_policy")), ("intake_done", ("rejected", "owner_policy"))],
+    [
+        ("paused", ("applied", "")),
+        ("new_lead", ("rejected", "owner_policy")),
+        ("intake_done", ("rejected", "owner_policy")),
+    ],
 )
 def test_a_grant_with_target_values_allows_those_only(stage: str, expected: tuple[str, str]) -> None:
     """Step 9: Clinical Ops moves a patient into some stages."""
@@ -738,7 +766,9 @@ def test_a_grant_with_target_values_allows_those_only(stage: str, expected: tupl
 )
 def test_a_critical_field_asks_others_than_its_owner_for_a_reason(by: str, reason: str | None, expected: str) -> None:
     """Step 10."""
-    decision = both(MATRIX, care_stage="in_care", legal_name=NAME).row("crm", {"legal_name": OTHER}, by=by, reason=reason)
+    decision = both(MATRIX, care_stage="in_care", legal_name=NAME).row(
+        "crm", {"legal_name": OTHER}, by=by, reason=reason
+    )
     assert [expected] == [one.reason for one in decision.outcomes]
 
 
@@ -772,7 +802,9 @@ def test_only_a_person_clears_a_critical_field(by: str | None, field: str, expec
         pytest.param("crm", "person", {"base": 99}, "", True, id="the owner's person who has seen it"),
         pytest.param("crm", "person", {"base": 0}, "override_active", False, id="the owner's person who has not"),
         pytest.param("crm", None, {"base": 99}, "override_active", False, id="the owner's automation"),
-        pytest.param("crm", "intake_ops", {"base": 99, "reason": "x"}, "", True, id="Intake Ops, as anyone in the owner"),
+        pytest.param(
+            "crm", "intake_ops", {"base": 99, "reason": "x"}, "", True, id="Intake Ops, as anyone in the owner"
+        ),
         pytest.param("ehr", "intake_ops", {"reason": "x"}, "override_active", False, id="a secondary writer"),
     ],
 )

@@ -20,7 +20,7 @@ from ownership_stream.model import Change
 from ownership_stream.sources.encodings import DECIMAL, Encoding, canonical, written
 from ownership_stream.sources.mapping import Actors
 from ownership_stream.sources.schema import render, schema
-from source_kit import CRM, CRM_FILE, EHR, EHR_FILE, MATRIX, one, packed
+from source_kit import CRM, CRM_FILE, EHR, EHR_FILE, MATRIX, changed, one, packed
 
 TEXTS = {"ehr": EHR_FILE.read_text(encoding="utf-8"), "crm": CRM_FILE.read_text(encoding="utf-8")}
 
@@ -302,3 +302,82 @@ def test_the_page_s_example_is_a_mapping() -> None:
     example = page.split("```yaml\n")[1].split("```")[0]
 
     assert ["no column holds `legal_name.given`"] == [problem.split(": ", 1)[1] for problem in mistakes(example)]
+
+
+# ---------------------------------------------------------------------------------------------------- less common mappings
+
+
+def visited(mapping: sources.Mapping, **columns: Any) -> Change:
+    """An update of a patient row that carries only these columns beside its ids."""
+    event = {
+        "op": "u",
+        "after": {"patient_id": 1, "crm_id": None} | columns,
+        "source": {"connector": "postgresql", "schema": "public", "table": "patient", "lsn": 5, "ts_ms": 6},
+    }
+    return one(sources.decoder(mapping, MATRIX).decode("t", b"{}", packed(event), 0))
+
+
+def test_a_time_with_a_zone_is_a_time_of_the_row() -> None:
+    """TIMESTAMPTZ arrives as ISO text, as the row's time, in evidence and as a value."""
+    text = edited(
+        "ehr",
+        ("updated_at as epoch us", "updated_at as iso"),
+        ("completed_at as epoch us", "completed_at as iso"),
+        ("next_appointment as epoch us", "next_appointment as iso"),
+    )
+    at = "2026-01-01T12:00:00.123456+02:00"
+    change = visited(mapped(text), updated_at=at, follow_up_completed_at=at, next_appointment_at=at)
+
+    assert 1_767_261_600_123 == change.updated_at == change.evidence["follow_up_completion"].at
+    assert "2026-01-01T10:00:00.123Z" == change.fields["next_appointment"]
+
+
+@pytest.mark.parametrize("raw", ["no base64!", "", "QUJD" * 30, 7.5, True])
+def test_what_is_no_decimal_is_refused(raw: Any) -> None:
+    """By its table and column."""
+    mapping = mapped(
+        edited("ehr", ("weight_kg:               weight\n", "weight_kg:               weight as decimal 2\n"))
+    )
+
+    with pytest.raises(sources.Undecodable, match="table `public.patient`, column `weight_kg`"):
+        visited(mapping, weight_kg=raw)
+
+
+def test_a_row_whose_link_must_be_there_is_no_record_without_it() -> None:
+    """Without `else` a row nobody has linked yet is a dead letter, and comes back when it is."""
+    mapping = mapped(edited("ehr", (', else: "ehr:<key>"', "")))
+
+    with pytest.raises(sources.Undecodable, match=r"the link column is null, and the mapping has no `else`"):
+        visited(mapping, email=None)
+    assert "c-1" == visited(mapping, crm_id="c-1").record
+
+
+def test_an_ignored_table_is_ignored_by_name() -> None:
+    """Its events are counted, and no dead letters."""
+    mapping = mapped(edited("ehr", ("system: ehr", "system: ehr\nignored tables: [public.audit]")))
+    event = {"op": "u", "after": {}, "source": {"connector": "postgresql", "schema": "public", "table": "audit"}}
+
+    assert "table" == sources.decoder(mapping, MATRIX).decode("t", b"{}", packed(event), 0).ignored
+
+
+COMPOUND = tuple(
+    (f"      Mailing{name}:", f"      MailingAddress.{name}:")
+    for name in ("Street", "City", "State", "PostalCode", "Country")
+)
+
+
+@pytest.mark.parametrize(
+    ("event", "address"),
+    [
+        (changed("MailingAddress", MailingAddress={"City": "Springfield"}), {"city": "Springfield"}),
+        (changed(**{"MailingAddress.City": "Springfield"}), {"city": "Springfield"}),
+        (changed("MailingAddress", MailingAddress=None), None),
+        (changed(header={"nulledFields": ["MailingAddress"]}), None),
+        (changed(header={"nulledFields": ["MailingAddress.City"]}), {"city": None}),
+    ],
+)
+def test_a_compound_column_of_salesforce_is_mapped_by_its_parts(event: dict[str, Any], address: Any) -> None:
+    """Where the connector nests them; a compound that is null clears all of its parts."""
+    decoder = sources.decoder(mapped(edited("crm", *COMPOUND)), MATRIX)
+
+    assert {"address": address} == one(decoder.decode("t", None, packed(event), 0)).fields

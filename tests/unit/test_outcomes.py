@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from matrices import ROOT, patient
 
+from matrices import ROOT, patient
 from ownership_stream.outcomes import ATTEMPTS, CASE_REASONS, OUTCOMES, explain, owner_name
 
 MATRIX = patient()
@@ -68,7 +68,9 @@ def test_every_case_is_explained(reason: str) -> None:
     assert not re.search(r"[{}\n]", line)
 
 
-@pytest.mark.parametrize("meaning", {**OUTCOMES, **CASE_REASONS}.values(), ids=lambda meaning: meaning.sentence[:40])
+@pytest.mark.parametrize(
+    "meaning", [*OUTCOMES.values(), *CASE_REASONS.values()], ids=lambda meaning: meaning.sentence[:40]
+)
 def test_a_meaning_reads_as_the_house_writes(meaning: tuple[str, str]) -> None:
     """Lower case, no final stop."""
     for sentence in filter(None, meaning):
@@ -96,7 +98,9 @@ def test_the_owner_is_named_as_people_say_it() -> None:
 
 def test_an_explanation_names_whose_it_is_and_what_to_do_instead() -> None:
     """The sentence, then the advice."""
-    line = explain(MATRIX, MATRIX.fields["date_of_birth"], OUTCOMES["rejected", "owner_policy"], "crm", care_started=False)
+    line = explain(
+        MATRIX, MATRIX.fields["date_of_birth"], OUTCOMES["rejected", "owner_policy"], "crm", care_started=False
+    )
     assert (
         "the EHR owns `Date of birth`, and this writer has no grant for it here; "
         "make the change in the EHR, or ask a role that the matrix names"

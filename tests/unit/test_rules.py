@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from matrices import patient
 
+from matrices import patient
 from ownership_stream.draft import Write
 from ownership_stream.matrix.compiled import Grant
 from ownership_stream.model import Evidence, FieldState, Proposal, Value
@@ -61,7 +61,9 @@ def test_under_owner_wins_only_the_owner_may_not_have_seen_it(
         pytest.param("qualified", "consult_booked", OWNER, True, APPLIED, id="a step of the map"),
         pytest.param("qualified", "consult_booked", SECONDARY, False, STALE, id="a step that had not seen the stage"),
         pytest.param("qualified", "in_care", OWNER, True, ("queued", "transition"), id="an owner's impossible step"),
-        pytest.param("qualified", "in_care", SECONDARY, True, ("rejected", "transition"), id="another's impossible step"),
+        pytest.param(
+            "qualified", "in_care", SECONDARY, True, ("rejected", "transition"), id="another's impossible step"
+        ),
         pytest.param(None, "discharged", SECONDARY, True, APPLIED, id="any stage where there is none"),
         pytest.param("archived", "in_care", OWNER, True, ("queued", "transition"), id="a step from a stage long gone"),
     ],
@@ -119,9 +121,7 @@ def test_the_latest_validated_completion_stands(
         pytest.param({"reason": "wrong patient", "evidence": done(None)}, STALE, id="named by no time"),
     ],
 )
-def test_a_completion_is_taken_back_by_name_and_with_a_reason(
-    fresh: dict[str, Any], expected: tuple[str, str]
-) -> None:
+def test_a_completion_is_taken_back_by_name_and_with_a_reason(fresh: dict[str, Any], expected: tuple[str, str]) -> None:
     """By its evidence time, or by the base version that set it."""
     assert expected == verdict("follow_up_completion", None, DONE, **fresh)
 

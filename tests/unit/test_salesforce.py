@@ -83,7 +83,11 @@ def test_what_our_own_writer_wrote_is_no_person_s_word() -> None:
 
 def test_attributes_that_an_event_carries_came_with_it() -> None:
     """Reason, base version and marker count once, in the event that carries them."""
-    columns: dict[str, Any] = {"Override_Reason__c": "patient asked", "Base_Version__c": 41.0, "Sync_Change_Id__c": "c-1"}
+    columns: dict[str, Any] = {
+        "Override_Reason__c": "patient asked",
+        "Base_Version__c": 41.0,
+        "Sync_Change_Id__c": "c-1",
+    }
     change = one(from_crm(changed(LastName="Doe", **columns)))
 
     assert ("patient asked", 41, "c-1") == (change.reason, change.base, change.marker)
@@ -94,7 +98,7 @@ def test_evidence_is_known_by_its_time() -> None:
     """A preference's time is set by the patient alone; a follow-up counts if its writer may validate."""
     at = 1_596_000_000_000
     portal = one(from_crm(changed(Contact_Preference__c="SMS", Preference_Confirmed_At__c=at)))
-    follow_up = {"Follow_Up_Completed_At__c": at, "Follow_Up_Outcome__c": "done"}
+    follow_up: dict[str, Any] = {"Follow_Up_Completed_At__c": at, "Follow_Up_Outcome__c": "done"}
     coordinator = one(from_crm(changed(header={"commitUser": "005COOR01"}, **follow_up)))
     growth = one(from_crm(changed(**follow_up)))
 

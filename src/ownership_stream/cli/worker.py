@@ -32,5 +32,12 @@ def command(session: Session) -> None:
         log.warning("topic_differs", topic=problem.topic, detail=problem.text)
     log.info("worker_started", group=settings.app_id)
     with only_log_lines():
-        run_worker(worker.config, worker.stages, store=worker.store, observer=worker.observer, metrics=worker.telemetry)
+        run_worker(
+            worker.config,
+            worker.stages,
+            store=worker.store,
+            observer=worker.observer,
+            metrics=worker.telemetry,
+            ticks=worker.ticks,
+        )
     log.info("worker_stopped", group=settings.app_id)

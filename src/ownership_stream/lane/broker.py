@@ -131,7 +131,7 @@ class Broker:
     def topic_id(self, topic: str) -> str:
         """The id that Kafka gave the topic when it was created; a topic made again has another."""
         if WAIVE_TOPIC_IDS in self._config.waived:
-            return NO_TOPIC_ID
+            return f"{NO_TOPIC_ID}-{topic}"  # two state topics must not share keys in the store
         with _answers("id", topic):
             answers = self._admin.describe_topics(
                 TopicCollection([topic]), request_timeout=self._seconds, include_authorized_operations=False

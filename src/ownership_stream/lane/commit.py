@@ -205,6 +205,8 @@ class Lane:
         """
         try:
             return function(*arguments)
+        except LaneRefusedError:
+            raise
         except Exception as error:  # whatever a step raises, the record must end as a dead letter
             raise BatchRejectedError(stage, f"internal error: {type(error).__name__}") from error
 

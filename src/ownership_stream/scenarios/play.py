@@ -314,8 +314,8 @@ def _came_with_it(event: Event) -> tuple[str, ...]:
 def given_order(matrix: Matrix, given: tuple[Given, ...]) -> list[Given]:
     """The given values in the order in which they can have come about: by their versions.
 
-    A stage that names no version comes first. But where care has started, and a value came from somebody who might write
-    it only before that, the record went through the stages that lead there, and the value comes before care start.
+    A stage that names no version comes first. But where care has started, and a value came from somebody who might
+    write it only before that, the record went through the stages that lead there, and the value comes first.
     """
     stage = next((one for one in given if one.field == matrix.stages.field and one.known), None)
     rest = sorted((one for one in given if one.known and one is not stage), key=lambda one: one.version or 0)

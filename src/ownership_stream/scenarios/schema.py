@@ -1,7 +1,8 @@
 """The JSON Schema (2020-12) of a scenario file, for editors: completion, hover texts, and most wrong words.
 
-Made from the tables of ``words.py``, which the parser reads too. Fields, systems and roles are the matrix's and unknown
-to a schema, so that a mapping which may name them takes any other word: ``ownership-stream simulate`` says which is wrong.
+Made from the tables of ``words.py``, which the parser reads too. Fields, systems and roles are the matrix's
+and unknown to a schema, so that a mapping which may name them takes any other word: ``ownership-stream simulate`` says
+which is wrong.
 """
 
 import json
