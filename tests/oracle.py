@@ -497,11 +497,11 @@ class Oracle:
             if write.value is None:
                 self.end(write, "noop")
             return write.value is None
-        if write.value != (now.value if write.request else self.summary(write.system, write.field, now.value)):
+        if write.value != (now.value if write.request else (self.expected(write.system, write.field) if "B17" in QUIRKS and self.expects(write.system, write.field) else self.summary(write.system, write.field, now.value))):
             return False
         if write.evidence is not None and write.evidence != now.evidence and now.value == write.value:
             verdict = self.step_8_stage(write)
-            if verdict.outcome == "applied":
+            if verdict.outcome == "applied" and not ("B20" in QUIRKS and (self.paused or self.seats[write.system].paused)):
                 self.current[write.field] = replace_current(now, write, verdict.grant)
                 self.supersede(write.field)
                 self.end(write, "applied", "evidence")
@@ -607,7 +607,7 @@ class Oracle:
             seat.baseline.discard(write.field)
         self.changed.add(write.field)
         if write.field == self.matrix.stages.field:
-            began = write.at if self.stages else 0
+            began = max(write.at, self.stages[-1][0]) if self.stages else 0
             self.stage_became_known |= not self.stages
             self.stages.append((began, str(write.value)))
             if self.care_started is None and write.value in self.matrix.stages.after:
@@ -667,11 +667,11 @@ class Oracle:
         """ "Its shown, requested or current value changed, it has an outcome other than ``noop`` and ``replay``." """
         ended = {outcome for (one, _), (outcome, _) in self.outcomes.items() if one == name}
         before = self.before.get(self.change.system, Seat())
-        if before.present and not self.seats[self.change.system].present and (name in before.shown or "B13" not in QUIRKS):
+        if before.present and not self.seats[self.change.system].present:
             return True
         moved = any(
             seat.shown.get(name) != self.before[system].shown.get(name)
-            or (seat.requested.get(name) != self.before[system].requested.get(name) and not("B13" in QUIRKS and self.change.op=="d"))
+            or seat.requested.get(name) != self.before[system].requested.get(name)
             for system, seat in self.seats.items()
         )
         return moved or name in self.changed or name in self.redecided or bool(ended - {"noop", "replay"})
@@ -699,17 +699,19 @@ class Oracle:
         case = self.cases.get(name)
         if case is None or case.new:
             return
-        systems = [s for s, seat in self.seats.items() if seat.present and (self.expects(s, name) or name not in self.current)]
+        systems = [s for s, seat in self.seats.items() if seat.present and (self.expects(s, name) or (name not in self.current and not ("B19" in QUIRKS and self.matrix.fields[name].views[s]=="none")))]
         if case.reason == "unattested":
             systems = [s for s in systems if s == self.owner(name)]
         if systems and all(self.agrees(s, name) for s in systems) and not any(self.asks(one) for one in case.writes):
             self.end_case(name, "converged")
 
     def asks(self, write: Write) -> bool:
-        """ "A request that still stands is not agreement." """
+        """ "A request that still stands is not agreement", nor a proposal of a system of which nothing is expected."""
+        if "B19" in QUIRKS and not write.request:
+            return False
         now = self.current.get(write.field)
-        stands = self.seats[write.system].requested.get(write.field) == write.value
-        return write.request and stands and (now is None or now.value != write.value)
+        blind = write.request or self.matrix.fields[write.field].views[write.system] == "none"
+        return blind and self.stands(write) and (now is None or now.value != write.value)
 
     def settle(self, system: str, name: str, *, handed: bool) -> None:
         """ "Each system with shown ≠ expected, nothing outstanding and no open case is sent expected, or gets a case." """
@@ -717,7 +719,7 @@ class Oracle:
         if not self.expects(system, name) or self.agrees(system, name):
             return
         moved = self.expected(system, name) != self.expected_before[system, name]
-        if name in self.changed and moved and name not in seat.baseline:
+        if name in self.changed and moved and name not in seat.baseline and not ("B16" in QUIRKS and name in self.cases):
             self.send(system, name, "change")
             return
         if seat.out.get(name) or name in self.cases or name in seat.baseline or not seat.present:

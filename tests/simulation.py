@@ -141,9 +141,7 @@ class World:
         """Cells of a row are written; its connector will notice."""
         self.number += 1
         for column, value in cells.items():
-            old = row.cells.get(column)
-            both = isinstance(old, dict) and isinstance(value, dict)
-            row.cells[column] = {**old, **value} if both else value
+            row.cells[column] = all_parts(column[1], row.cells.get(column), value)
         row.attributes |= {"actor": who.name, "role": who.role, "origin": who.origin, "updated_at": self.number}
         row.attributes |= {"reason": None, "base": None}
         if marker is not None:
@@ -333,6 +331,14 @@ class World:
     def told_so_far(self) -> str:
         """The whole story, a line each."""
         return "\nafter\n  " + "\n  ".join(self.story)
+
+
+def all_parts(name: str, old: Value, new: Value) -> Value:
+    """What columns of parts hold after some of them were written; a row has them all."""
+    if not isinstance(new, dict):
+        return new
+    both = {**old, **new} if isinstance(old, dict) else new
+    return {part: both.get(part) for part in MATRIX.fields[name].parts}
 
 
 def a_value(system: str, column: Column, choice: int) -> Value:

@@ -286,7 +286,7 @@ class Worker:
         self.http_port: int | None = None
         self._site: web.AppRunner | None = None
         self._chores: list[asyncio.Task[None]] = []
-        self._deadline = threading.Timer(LAST_SECONDS, _exit, [ExitCode.FAILED])
+        self._deadline = threading.Timer(LAST_SECONDS, _give_up)
 
     async def start(self) -> None:
         """Answers HTTP first, then joins the group."""
@@ -377,6 +377,12 @@ class Worker:
     async def _show_metrics(self, _: web.Request) -> web.Response:
         body = self._metrics.render() if self._metrics is not None else b""
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+def _give_up() -> None:
+    """Ends the process: a worker that must end and does not would hold its lanes from those who could work."""
+    _log.critical("the worker did not end within %.0f s after its error, and is ended", LAST_SECONDS)
+    _exit(ExitCode.FAILED)
 
 
 def build_app(config: WorkerConfig, stages: Sequence[Stage], lanes: Lanes) -> OwnershipApp:

@@ -22,13 +22,12 @@ import confluent_kafka
 import redis
 
 from ownership_stream.errors import UnavailableError
-from ownership_stream.lane.broker import WAIVE_CHECKSUMS, WAIVE_STATE_START, WAIVE_TOPIC_IDS
+from ownership_stream.lane.broker import WAIVE_CHECKSUMS, WAIVE_STATE_START, WAIVE_TOPIC_IDS, WAIVE_TOPICS
 from ownership_stream.store import WAIVE_EVICTION
 
 # What librdkafka gives a topic of its mock broker that a client mentions before it was made.
 PARTITIONS: Final = 4
 RD_KAFKA_PRODUCER: Final = 0
-WAIVE_TOPICS: Final = "topic settings"
 START_SECONDS: Final = 10.0
 
 # What is waived on the mock broker, and why: the words of the start messages.
@@ -137,7 +136,9 @@ class Embedded:
     def _start_redis(self, exits: ExitStack) -> None:
         folder = exits.enter_context(tempfile.TemporaryDirectory(prefix="ownership-redis-"))
         port = free_port()
-        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", folder]
+        # Where the system can tell it to, it ends with this process even if that is killed.
+        ward = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+        command = [*ward, "redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", folder]
         command += ["--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"]
         server = subprocess.Popen(  # noqa: S603  # our own command, from the PATH
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True

@@ -4,28 +4,27 @@ States come from Redis without the proof that lanes ask for: a look may be a mom
 Nothing is written, no offset is committed, no group is joined.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from ownership_stream.errors import BadInputError
 from ownership_stream.identity import RESERVED, partition_of
 from ownership_stream.lane import Broker, LaneConfig
-from ownership_stream.lane.broker import BrokerAwayError
-from ownership_stream.lane.contract import NO_TOPIC_ID
+from ownership_stream.lane.broker import WAIVE_TOPIC_IDS, BrokerAwayError, reason_of
 from ownership_stream.model import Change, RecordState
 from ownership_stream.settings import Settings, librdkafka_config
 from ownership_stream.steps import unpack
 from ownership_stream.store import RedisStore, StateStore, key_prefix
 from ownership_stream.wire import JSON
 
-UNSUPPORTED: Final = frozenset({
-    KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001 (librdkafka names its own errors so)
-    KafkaError.UNSUPPORTED_VERSION,
-})  # fmt: skip
+MOCK_CLUSTER: Final = "mockCluster"
+"""What the id of a cluster of librdkafka's mock broker begins with."""
+METADATA_SECONDS: Final = 10.0
 
 
 class Record(NamedTuple):
@@ -42,7 +41,7 @@ class Looker:
         self._settings = settings
         self._broker = broker
         self._store = store
-        self._topic_id = _topic_id(broker, settings.topic_state)
+        self._topic_id = broker.topic_id(settings.topic_state)
 
     def state(self, record: str) -> RecordState | None:
         """The record's state, or ``None`` where there is none."""
@@ -91,8 +90,9 @@ class Looker:
 @contextmanager
 def look(settings: Settings) -> Iterator[Looker]:
     """A looker for as long as it is needed."""
+    client = librdkafka_config(settings)
     store = RedisStore.from_url(settings.redis_url.get_secret_value(), timeout=settings.redis_timeout_seconds)
-    broker = Broker(LaneConfig(app=settings.app_id, client=librdkafka_config(settings)))
+    broker = Broker(LaneConfig(app=settings.app_id, client=client, waived=_waived(client)))
     try:
         yield Looker(settings, broker, store)
     finally:
@@ -100,15 +100,13 @@ def look(settings: Settings) -> Iterator[Looker]:
         store.close()
 
 
-def _topic_id(broker: Broker, topic: str) -> str:
-    """The state topic's id, which is part of every key; the mock broker of the embedded stack gives none."""
+def _waived(client: Mapping[str, str]) -> frozenset[str]:
+    """What cannot be asked of these brokers: the mock broker of the embedded stack gives topics no ids."""
     try:
-        return broker.topic_id(topic)
-    except BrokerAwayError as error:
-        cause = error.__cause__
-        if isinstance(cause, KafkaException) and cause.args[0].code() in UNSUPPORTED:
-            return f"{NO_TOPIC_ID}-{topic}"
-        raise
+        cluster = AdminClient({**client, "log_level": 0}).list_topics(timeout=METADATA_SECONDS).cluster_id
+    except KafkaException as error:
+        raise BrokerAwayError(f"kafka: does not answer: {reason_of(error)}") from error
+    return frozenset({WAIVE_TOPIC_IDS}) if cluster.startswith(MOCK_CLUSTER) else frozenset()
 
 
 def _received(change: Change, timestamp: int) -> Change:

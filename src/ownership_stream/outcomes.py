@@ -85,8 +85,8 @@ OUTCOMES: Final[dict[tuple[str, str], Meaning]] = {
     ),
     ("queued", "no_rule"): Meaning("no rule of the matrix answers for {label}", "add the case to the matrix"),
     ("queued", "diverged"): Meaning(
-        "the {system} does not show the value of {label} that it was sent twice",
-        "check the writer that feeds the {system}",
+        "a value of {label} was sent twice, and the system that should show it shows another",
+        "check the writer that feeds that system",
     ),
     ("queued", "group"): Meaning("{label} moves together with a field that waits in the queue"),
     ("queued", "link"): Meaning("it is not certain that both rows are the same person", "confirm or undo the link"),

@@ -6,6 +6,8 @@ records, which are for those who may see them, and nowhere else.
 
 from collections.abc import Iterator
 
+import msgspec
+
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Case, CaseEvent, Change, Decision, FieldState, Outcome, RecordState, Value
 from ownership_stream.outcomes import CASE_REASONS, OUTCOMES, Meaning, in_words
@@ -26,12 +28,15 @@ class Reports:
     def conflicts(self, before: RecordState | None, change: Change, decision: Decision) -> Iterator[Message]:
         """Every write that was rejected, queued or failed, and every case that no write opened or joined."""
         told: set[str] = set()
-        for outcome in (*decision.outcomes, *decision.redecided):
+        ends = [(outcome, False) for outcome in decision.outcomes]
+        ends += [(outcome, True) for outcome in decision.redecided]
+        for outcome, again in ends:
             if outcome.outcome in CONFLICTS:
                 case = decision.state.cases.get(outcome.field) if outcome.outcome == "queued" else None
                 if case is not None:
                     told.add(case.id)
-                yield self._write(before, change, decision, outcome, case)
+                write = _waited(change, decision, outcome) if again else change
+                yield self._write(before, _by_its_writer(write, outcome), decision, outcome, case, again=again)
         for event in decision.cases:
             if event.event in ("opened", "joined") and event.case.id in told:
                 continue
@@ -48,7 +53,14 @@ class Reports:
                 yield self._resolution(before, change, decision, event.case.field, event.event, case=event.case)
 
     def _write(
-        self, before: RecordState | None, change: Change, decision: Decision, outcome: Outcome, case: Case | None
+        self,
+        before: RecordState | None,
+        change: Change,
+        decision: Decision,
+        outcome: Outcome,
+        case: Case | None,
+        *,
+        again: bool,
     ) -> Message:
         meaning = OUTCOMES[outcome.outcome, outcome.reason]
         sentence, advice = self._words(outcome.field, meaning, change.system, decision)
@@ -59,10 +71,11 @@ class Reports:
             label=self._label(outcome.field),
             sentence=sentence,
             advice=advice,
-            proposed=_proposed(change, outcome, case),
+            proposed=_proposed(change, outcome),
             current=current.value,
             current_version=current.version,
             case=case,
+            again=again,
         )
 
     def _case(self, change: Change, decision: Decision, event: CaseEvent) -> Message:
@@ -132,9 +145,34 @@ def _current(state: RecordState | None, name: str) -> FieldState:
     return FieldState() if state is None else state.fields.get(name, FieldState())
 
 
-def _proposed(change: Change, outcome: Outcome, case: Case | None) -> Value:
-    """What the write wanted; a re-decided write's value stands in its case."""
-    columns = change.requests if outcome.request else change.fields
-    if outcome.field in columns:
-        return columns[outcome.field]
-    return case.proposals[-1].value if case is not None and case.proposals else None
+def _by_its_writer(change: Change, outcome: Outcome) -> Change:
+    """The change under the name of the write's own writer: an actor that was not fresh is not the one to ask."""
+    return msgspec.structs.replace(change, actor=outcome.actor, role=outcome.role, origin=outcome.origin)
+
+
+def _waited(change: Change, decision: Decision, outcome: Outcome) -> Change:
+    """A write that waited in a case as it was made, in its own system and at its own time, under this change's id."""
+    cases = (*decision.state.cases.values(), *(event.case for event in decision.cases))
+    proposal = next(
+        proposal
+        for case in cases
+        if case.field == outcome.field
+        for proposal in reversed(case.proposals)
+        if (proposal.actor, proposal.role, proposal.request) == (outcome.actor, outcome.role, outcome.request)
+    )
+    said = {outcome.field: proposal.value}
+    return msgspec.structs.replace(
+        change,
+        system=proposal.system,
+        row=proposal.row,
+        at=proposal.at,
+        fields={} if outcome.request else said,
+        compared={},
+        requests=said if outcome.request else {},
+    )
+
+
+def _proposed(change: Change, outcome: Outcome) -> Value:
+    """What the write wanted."""
+    columns = (change.requests,) if outcome.request else (change.fields, change.compared)
+    return next((said[outcome.field] for said in columns if outcome.field in said), None)

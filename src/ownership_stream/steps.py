@@ -18,12 +18,14 @@ import msgspec
 
 from ownership_stream.accounting import Counts, account, is_created
 from ownership_stream.breaker import Breaker, after, reset
+from ownership_stream.close import next_due
 from ownership_stream.decide import decide
+from ownership_stream.draft import Draft
 from ownership_stream.identity import change_id, partition_of
 from ownership_stream.lane.contract import LaneRefusedError, Output, Record, StepResult
 from ownership_stream.matches import Seen, Sighting, match_keys, sight
 from ownership_stream.matrix.compiled import Matrix
-from ownership_stream.model import Case, CaseEvent, Change, Decision, Outcome, RecordState
+from ownership_stream.model import Change, Decision, Outcome, RecordState
 from ownership_stream.reports import Reports
 from ownership_stream.sources.mapping import Writer
 from ownership_stream.sources.result import Decoded, Undecodable
@@ -221,8 +223,10 @@ class DecideStep(_Bury):
                 continue
             name = change.record
             before = known[name] if name in known else unpack(states.get(name))
-            decision = self._decide(before, change, record, breaker.withheld | self._observed, result)
+            withheld = breaker.withheld
+            decision = self._decide(before, change, record, withheld | self._observed, result)
             breaker = after(breaker, decision.restored, change.received)
+            result.counts.update(("breaker_trips", system) for system in breaker.withheld - withheld)
             known[name], dues[name] = decision.state, 0 if self._observed else decision.due
             result.outputs.extend(self._outputs(before, change, decision))
             if self._secret is not None and is_created(before, change, decision):
@@ -347,15 +351,16 @@ class MatchStep(_Bury):
 
 def failed(matrix: Matrix, before: RecordState | None, change: Change) -> Decision:
     """The end of a change whose decision broke: each field ``failed``, the state as it was, a case for the record."""
-    state = RecordState() if before is None else before
-    outcomes = tuple(Outcome(name, "failed") for name in (*change.fields, *change.compared, *change.requests))
-    if "" in state.cases:
-        return Decision(state, outcomes)
-    stage_field = matrix.fields[matrix.stages.field]
-    owner = matrix.escalations[stage_field.escalation]
-    case = Case(f"{change.id}:", "", "failed", change.received, owner.key, change.received + owner.sla)
-    state = msgspec.structs.replace(state, cases={**state.cases, "": case})
-    return Decision(state, outcomes, cases=(CaseEvent("opened", case),), due=case.due)
+    columns = ((change.fields, False), (change.compared, False), (change.requests, True))
+    outcomes = tuple(
+        Outcome(name, "failed", request=request, actor=change.actor, role=change.role, origin=change.origin)
+        for names, request in columns
+        for name in names
+    )
+    draft = Draft(matrix, RecordState() if before is None else before, change, frozenset())
+    if "" not in draft.cases:
+        draft.open_case("", "failed", matrix.fields[matrix.stages.field].escalation)
+    return Decision(draft.to_state(), outcomes, cases=draft.case_events, due=next_due(draft))
 
 
 def packed(state: RecordState, due: int) -> bytes:

@@ -108,7 +108,9 @@ def broker_in_java(data: Path | None = None, port: int | None = None) -> Iterato
         ]
         subprocess.run([*java, *format_storage], check=True, capture_output=True)
     with (folder / "log").open("w") as log:
-        broker = subprocess.Popen([*java, "kafka.Kafka", str(config)], stdout=log, stderr=log)
+        # Where the system can tell it to, it ends with this process even if that is killed.
+        ward = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        broker = subprocess.Popen([*ward, *java, "kafka.Kafka", str(config)], stdout=log, stderr=log)
         try:
             bootstrap = f"127.0.0.1:{port}"
             _await(bootstrap, broker)

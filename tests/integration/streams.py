@@ -40,7 +40,10 @@ class Stream:
         self.changes, self.state = f"{self.name}.changes", f"{self.name}.state"
         self.out, self.dead, self.lanes = f"{self.name}.out", f"{self.name}.dead", f"{self.name}.lanes"
         self.admin = AdminClient({"bootstrap.servers": self.broker.bootstrap, "log_level": 0})
-        self.producer = Producer({"bootstrap.servers": self.broker.bootstrap, "log_level": 0, "linger.ms": 1})
+        # Idempotent: without, a retry on a topic that was just made can change the order of the input.
+        self.producer = Producer(
+            {"bootstrap.servers": self.broker.bootstrap, "enable.idempotence": True, "log_level": 0, "linger.ms": 1}
+        )
         self.create()
 
     def create(self) -> None:
@@ -138,7 +141,10 @@ class Stream:
         return dict(found)
 
     def await_outputs(self, count: int) -> dict[bytes, list[bytes]]:
-        """The outputs once there are as many; fails if they do not come."""
+        """The outputs once there are as many; fails if they do not come.
+
+        A commit returns before its markers are everywhere, so even what is committed comes a moment later.
+        """
         deadline = monotonic() + DEADLINE
         while True:
             found = self.outputs()

@@ -34,7 +34,7 @@ def test_a_lane_killed_at_any_point_settles_everything_once(stream: Stream, poin
 
     lane = stream.lane()
     stream.work_off(lane)
-    assert exactly_once(VALUES) == stream.outputs()
+    assert exactly_once(VALUES) == stream.await_outputs(len(VALUES))
     states = stream.store().peek(prefix(stream), [f"r{number}" for number in range(5)])
     assert [b"8"] * 5 == states
 
@@ -51,7 +51,7 @@ def test_a_fenced_zombie_commits_nothing(stream: Stream) -> None:
         zombie.process(stream.batch(20))
     assert not zombie.standing
     stream.work_off(holder)
-    assert exactly_once(VALUES) == stream.outputs()
+    assert exactly_once(VALUES) == stream.await_outputs(len(VALUES))
 
 
 def test_a_zombie_that_starts_anew_takes_the_lane_back(stream: Stream) -> None:
@@ -65,7 +65,7 @@ def test_a_zombie_that_starts_anew_takes_the_lane_back(stream: Stream) -> None:
         first.process(stream.batch(0))
     first.start()
     first.process(stream.batch(0))
-    assert exactly_once(VALUES) == stream.outputs()
+    assert exactly_once(VALUES) == stream.await_outputs(len(VALUES))
 
 
 def test_redis_flushed_during_tenure_is_found_out_and_caught_up(stream: Stream) -> None:
@@ -80,7 +80,7 @@ def test_redis_flushed_during_tenure_is_found_out_and_caught_up(stream: Stream) 
         lane.process(batch)
     lane.start()
     lane.process(batch)
-    assert exactly_once(VALUES) == stream.outputs()
+    assert exactly_once(VALUES) == stream.await_outputs(len(VALUES))
 
 
 def test_a_restarted_lane_catches_up_only_what_is_missing(stream: Stream) -> None:
@@ -113,7 +113,7 @@ def test_a_dead_workers_open_transaction_is_ended_by_the_next_holder(stream: Str
     dead.produce(stream.out, b"never committed", b"r0", 0)
     dead.flush(10)
     stream.work_off(stream.lane())
-    assert exactly_once(VALUES) == stream.outputs()
+    assert exactly_once(VALUES) == stream.await_outputs(len(VALUES))
 
 
 def test_an_expired_committed_offset_is_made_up_for(stream: Stream) -> None:
@@ -189,7 +189,7 @@ def test_a_record_too_large_for_the_broker_becomes_a_dead_letter(stream: Stream)
     notes = Notes()
     stream.work_off(stream.lane(notes, compression="none"))
 
-    assert {b"r0": [b"1 a", b"2 b", b"3 c"]} == stream.outputs()
+    assert {b"r0": [b"1 a", b"2 b", b"3 c"]} == stream.await_outputs(3)
     assert [b"x" * 2_000] == [message.value() for message in stream.read(stream.dead)[0]]
     assert (2, "produce") == notes.named("buried")[0][:2]
 

@@ -223,7 +223,7 @@ IMPOSSIBLE = [
     ("{sex: {value: female, from: crm}}", "written in `crm` it would be `rejected owner_policy`"),
     ("{follow_up_completion: {completed_at: 2026-03-01T10:00Z, outcome: done}}", "would be `rejected not_validated`"),
     (
-        "{care_stage: {value: in_care, version: 1}, legal_name: {value: {family: D}, by: nurse, from: crm, version: 2}}",
+        "{care_stage: {value: paused, version: 1}, legal_name: {value: {family: D}, by: nurse, from: crm, version: 2}}",
         "`rejected owner_policy`",
     ),
     (
@@ -297,7 +297,7 @@ def test_a_writer_is_a_role_a_person_or_nobody(text: str, said: tuple[str | None
             Evidence("dr", 0),
         ),
         ("{contact_preference: {value: sms, confirmed_at: 1970-01-01}}", PREFERENCE, Evidence("patient", 0)),
-        ("{requests: {marketing_consent: opted_in}, confirmed_at: 1970-01-01}", "marketing_consent", Evidence("patient", 0)),
+        ("{requests: {contact_preference: sms}, confirmed_at: 1970-01-01}", PREFERENCE, Evidence("patient", 0)),
         ("{email: a@x.org, confirmed_at: 1970-01-01}", "email", None),
         ("{contact_preference: sms}", "contact_preference", None),
     ],

@@ -1,12 +1,20 @@
 """`ownership-stream demo`: watch a simulated clinic being decided live."""
 
 import sys
+from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from ownership_stream.cli import Session, pass_session, setting_flags
 from ownership_stream.errors import ExitCode
+
+if TYPE_CHECKING:
+    from ownership_stream.settings import Loaded, Settings
+
+PACKAGED: Final = "documents"
+"""Where an installed package keeps its own copy of `matrix/`, inside `ownership_stream`."""
 
 
 @click.command("demo")
@@ -35,11 +43,24 @@ def command(session: Session, *, seconds: float, rate: float, seed: int, fake_re
     from ownership_stream.demo.summary import data
 
     session.flags.setdefault("http_port", "0")
-    tally = run(session.settings, Options(seconds, seed, rate, fake_redis), Console(stderr=session.json), _program())
+    tally = run(
+        _with_documents(session.loaded),
+        Options(seconds, seed, rate, fake_redis),
+        Console(stderr=session.json),
+        _program(),
+    )
     told = data(tally)
     if session.json:
         session.emit(told, str)
     return ExitCode.FAILED if told["mismatches"] else ExitCode.OK
+
+
+def _with_documents(loaded: "Loaded") -> "Settings":
+    """The settings; matrix and sources are the program's own where the folder has none and none was asked for."""
+    settings, own = loaded.settings, Path(str(files("ownership_stream").joinpath(PACKAGED)))
+    paths = {"matrix_path": own / "patient.yaml", "sources_path": own / "sources"}
+    asked = any(name in loaded.origins for name in paths)
+    return settings if asked or settings.matrix_path.exists() else settings.model_copy(update=paths)
 
 
 def _program() -> str:

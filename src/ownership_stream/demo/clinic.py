@@ -36,7 +36,7 @@ WAIT_SECONDS: Final = 0.01
 QUIET_SECONDS: Final = 1.5
 """From the start until the mix begins."""
 OPENING_SECONDS: Final = 10.0
-CALM: Final = 6
+CALM: Final = 12
 """How much slower the mix is during the opening."""
 LATE_SECONDS: Final = 0.5
 """A clinic that was held up does not make up for more than this."""

@@ -161,7 +161,7 @@ class Plan:
     def _made(self, patient: int) -> dict[str, Written]:
         truth: dict[str, Written] = {name: value(self._rng, name) for name in FIRST}
         truth["care_stage"] = STAGE_OF_CAST[patient] if patient < CAST else self._rng.choice(STAGES)
-        self._truth[patient] = truth
+        self._truth[patient] = dict(truth)
         return truth
 
     # ------------------------------------------------------------------------------------------------ the opening
@@ -366,7 +366,7 @@ class Plan:
             self._apart.add(patient)
             walk_in = {name: found for name, found in truth.items() if name != "care_stage"}
             return [Planned(0, Create(patient=patient, system=EHR, writer="someone", given=walk_in, linked=False))]
-        truth["care_stage"] = "new_lead"
+        truth["care_stage"] = self._truth[patient]["care_stage"] = "new_lead"
         lead = {name: truth[name] for name in ("legal_name", "email", "phone", "lead_source", "care_stage")}
         rest = {name: truth[name] for name in ("legal_name", "date_of_birth", "sex", "language", "email")}
         return [

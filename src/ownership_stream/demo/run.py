@@ -218,7 +218,7 @@ class Demo:
             pause.wait(LOOK_SECONDS)
 
     def _counts(self) -> tuple[int, ...]:
-        """(sent, read, on the changes topic, decided, sends, on apply topics, taken, idle)."""
+        """(sent, read, on the changes topic, decided, sends, on apply topics, taken, sightings, matched, idle)."""
         samples = self._watch.samples()
         books = self._clinic.books
         idle = self._clinic.idle
@@ -230,12 +230,15 @@ class Demo:
             _sum(samples["sends"]),
             sum(self._watch.records[topic] for topic in self._topics.apply.values()),
             sum(books.landed.values()),
+            self._watch.records[self._topics.matches],
+            _sum(samples["records_processed"], "match"),
             idle,
         )
 
     def _at_rest(self, counts: tuple[int, ...]) -> bool:
-        sent, read, on_changes, decided, sends, approved, taken, idle = counts
-        return bool(idle) and sent == read and on_changes == decided and sends == approved == taken
+        sent, read, on_changes, decided, sends, approved, taken, sightings, matched, idle = counts
+        settled = sent == read and on_changes == decided and sightings == matched
+        return bool(idle) and settled and sends == approved == taken
 
     def tally(self) -> Tally:
         """Everything that was counted, once the stream is at rest."""
@@ -250,7 +253,7 @@ class Demo:
         whys: Counter[str] = Counter()
         for (_, _, why), number in picture.disagreeing.items():
             whys[why] += number
-        sent, read, on_changes, decided, sends, approved, taken, _ = self._counts()
+        sent, read, on_changes, decided, sends, approved, taken, *_ = self._counts()
         return Tally(
             seconds=self._ended - self._began,
             sent=sent,
@@ -259,7 +262,7 @@ class Demo:
             ignored=picture.total("records_ignored"),
             unreadable=picture.total("dead_letters", "intake"),
             on_changes=on_changes,
-            ticks=self._watch.ticks,
+            others=self._watch.others,
             decided=decided,
             undecidable=picture.total("dead_letters", "decide"),
             carried=self._watch.carried,

@@ -14,24 +14,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
-from ownership_stream import __version__
+from ownership_stream import __version__, sources
 from ownership_stream.app import Worker, serve
-from ownership_stream.assembly import Assembly, assemble
-from ownership_stream.embedded import PARTITIONS, Embedded
+from ownership_stream.assembly import Assembly, assemble, stages
+from ownership_stream.embedded import Embedded
 from ownership_stream.errors import OwnershipError
 from ownership_stream.lane import Broker
 from ownership_stream.looking import Looker
+from ownership_stream.matrix import compile as matrices
 from ownership_stream.settings import Settings, librdkafka_config
 from ownership_stream.telemetry import configure_logging
 from ownership_stream.topics import owned_topics
 
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 60.0
-METADATA_SECONDS: Final = 10.0
 LOG_LINES: Final = 20
+PARTITIONS: Final = 2
+"""Enough to show that records keep their order side by side; each costs lanes and their transactions."""
 ONE_BROKER: Final = {"replication_factor": 1, "min_insync_replicas": 1}
 
 
@@ -39,8 +40,8 @@ class Stack:
     """Servers, topics and the worker's parts, for the length of a `with`. ``given``: the user's settings."""
 
     def __init__(self, given: Settings, *, fake_redis: bool = False) -> None:
-        self._given = given
-        self._embedded = Embedded(fake_redis=fake_redis)
+        self._given = given.model_copy(update={"partitions": PARTITIONS, **ONE_BROKER})
+        self._embedded = Embedded(_topics(self._given), fake_redis=fake_redis)
         self._exits = ExitStack()
         self.folder = Path()
 
@@ -55,7 +56,6 @@ class Stack:
             self.assembly: Assembly = assemble(self.settings, waived=self._embedded.waived)
             exits.callback(self.assembly.store.close)
             self.assembly.telemetry.describe(version=__version__, revision=self.assembly.matrix.revision)
-            self._make_topics()
             broker = Broker(self.assembly.config.lane)
             exits.callback(broker.close)
             self.looker = Looker(self.settings, broker, self.assembly.store)
@@ -96,9 +96,7 @@ class Stack:
         own = {
             "brokers": self._embedded.bootstrap,
             "redis_url": SecretStr(self._embedded.redis_url),
-            "partitions": PARTITIONS,
             "hash_key": SecretStr(self.folder.name),
-            **ONE_BROKER,
         }
         return Settings.model_validate({**self._given.model_dump(), **own})
 
@@ -118,13 +116,15 @@ class Stack:
         lines = [f"{name} = {value if isinstance(value, int) else _quoted(value)}\n" for name, value in own.items()]
         self._settings_file.write_text("".join(lines), encoding="utf-8")
 
-    def _make_topics(self) -> None:
-        """The mock broker makes a topic at its first mention; a worker joins only those that are there."""
-        admin = AdminClient(self.client)
-        names = [topic.name for topic in owned_topics(self.settings)]
-        names += [topic for stage in self.assembly.stages for topic in stage.topics]
-        for name in dict.fromkeys(names):
-            admin.list_topics(name, timeout=METADATA_SECONDS)
+
+def _topics(settings: Settings) -> dict[str, int]:
+    """Every topic that the worker reads or writes, with its partitions."""
+    matrix = matrices.load(settings.matrix_path)
+    mappings = tuple(document.mapping for document in sources.load_all(settings.sources_path, matrix))
+    read = [topic for stage in stages(settings, matrix, mappings) for topic in stage.topics]
+    return dict.fromkeys(read, settings.partitions) | {
+        topic.name: topic.partitions for topic in owned_topics(settings, tuple(matrix.systems))
+    }
 
 
 def _quoted(text: str) -> str:
@@ -182,6 +182,7 @@ class WorkerThread:
             store=parts.store,
             observer=parts.observer,
             metrics=parts.telemetry,
+            ticks=parts.ticks,
             stop=self._stop,
             started=started,
         )

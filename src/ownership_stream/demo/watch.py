@@ -84,7 +84,7 @@ class Watch:
         """Records read, by topic."""
         self.carried = 0
         """Fields that row events carried on the changes topic."""
-        self.ticks = 0
+        self.others = 0
         self.error: Exception | None = None
         self._matrix, self._telemetry, self._looker, self._hashed = matrix, telemetry, looker, hashed
         self._fields = {
@@ -93,7 +93,10 @@ class Watch:
         self._apply = {topic: system for system, topic in topics.apply.items()}
         readers = {topics.changes: self._change, topics.conflicts: self._conflict}
         readers |= dict.fromkeys(self._apply, self._applied)
-        self._readers = {**dict.fromkeys((topics.resolutions, topics.dead_letters), _counted_only), **readers}
+        self._readers = {
+            **dict.fromkeys((topics.resolutions, topics.dead_letters, topics.matches), _counted_only),
+            **readers,
+        }
         self._changes: OrderedDict[str, Change] = OrderedDict()
         self._sent: OrderedDict[str, dict[str, str]] = OrderedDict()
         self._owners: OrderedDict[tuple[str, str], str] = OrderedDict()
@@ -144,7 +147,7 @@ class Watch:
     def _change(self, message: Message) -> None:
         change = JSON.read_change(message.value() or b"")
         if change.kind != "row":
-            self.ticks += 1
+            self.others += 1
             return
         self.carried += len(change.fields) + len(change.compared) + len(change.requests)
         _keep(self._changes, change.id, change, KEPT_CHANGES)

@@ -35,6 +35,7 @@ from ownership_stream.lane.contract import NO_TOPIC_ID, LaneBrokenError, LaneCon
 WAIVE_TOPIC_IDS: Final = "topic ids"
 WAIVE_STATE_START: Final = "start of the state topic"
 WAIVE_CHECKSUMS: Final = "checksums"
+WAIVE_TOPICS: Final = "topic settings"
 READ_AT_ONCE: Final = 10_000
 BATCH_BYTES: Final = 1_000_000
 PING_SECONDS: Final = 3.0
@@ -70,7 +71,7 @@ class Broker:
         self._config = config
         self._seconds = config.request_seconds
         base: dict[str, Any] = {**config.client, "logger": _log}
-        self._admin = AdminClient({**base, "allow.auto.create.topics": False})
+        self._admin = AdminClient({**base, "allow.auto.create.topics": WAIVE_TOPICS in config.waived})
         self._consumer = Consumer(
             {
                 **base,

@@ -110,9 +110,13 @@ def conflict_record(
     current: Value = None,
     current_version: int = 0,
     case: Case | None = None,
+    again: bool = False,
     wire: Wire = JSON,
 ) -> Message:
-    """A write that was rejected or queued, for ``ownership.conflicts``; ``case`` is the one it opened or joined."""
+    """A write that was rejected or queued, for ``ownership.conflicts``; ``case`` is the one it opened or joined.
+
+    ``again``: it had waited in a case, and was decided once more.
+    """
     change = context.change
     record = Conflict(
         event="decided",
@@ -132,8 +136,7 @@ def conflict_record(
         current_version=current_version,
         **_about(context, case),
     )
-    asked = ":request" if outcome.request else ""
-    identity = f"{change.id}:{outcome.field}{asked}"
+    identity = f"{change.id}:{outcome.field}{':request' if outcome.request else ''}{':again' if again else ''}"
     return _message("conflict", identity, change.record, record, change, wire, at=change.received)
 
 
@@ -171,7 +174,7 @@ def case_record(
 
 def resolution_record(context: Context, record: Resolution, wire: Wire = JSON) -> Message:
     """How a conflict ended, for ``ownership.resolutions``, keyed by the record."""
-    identity = f"{record.change_id}:{record.field}"
+    identity = f"{record.change_id}:{record.field}:{record.outcome}"
     return _message("resolution", identity, record.record, record, context.change, wire, at=record.at)
 
 
