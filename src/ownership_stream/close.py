@@ -41,7 +41,7 @@ def close(draft: Draft) -> None:
 
 
 def _agreed(draft: Draft, case: Case, field: Field) -> bool:
-    """Whether every present system shows what it should, and no request of the case still stands.
+    """Whether every present system shows what it should, and nothing that shows nowhere else still stands in the case.
 
     What nobody has attested at the owner is settled as soon as the owner shows the current value again.
     """
@@ -52,7 +52,8 @@ def _agreed(draft: Draft, case: Case, field: Field) -> bool:
         expected = draft.expected(key, name, field)
         if expected is not NOTHING and draft.systems[key].shown.get(name) != expected:
             return False
-    return bool(present) and not any(proposal.request and draft.stands(name, proposal) for proposal in case.proposals)
+    apart = (one for one in case.proposals if one.request or field.views[one.system] == "none")
+    return bool(present) and not any(draft.stands(name, one) for one in apart)
 
 
 def _settle(draft: Draft, key: str, system: SystemState, field: Field, expected: Value | Nothing) -> None:
@@ -62,7 +63,13 @@ def _settle(draft: Draft, key: str, system: SystemState, field: Field, expected:
     asked = name in draft.asked
     waiting = system.outstanding.get(name, ())
     under_way = bool(waiting) and (not asked or waiting[-1].value == expected)
-    if not current.version or expected is NOTHING or under_way or name in draft.cases or name in system.baseline:
+    if (
+        not current.version
+        or expected is NOTHING
+        or under_way
+        or name in system.baseline
+        or (name in draft.cases and not asked)
+    ):
         return
     restore = not asked and (name in system.refused or not draft.sweeps)
     if restore and _is_kept(draft, key, system, field):

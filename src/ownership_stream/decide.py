@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from ownership_stream.close import MAX_RESTORES, close, next_due, tick
 from ownership_stream.delta import find_writes, fresh_attributes, is_replay, row_state
-from ownership_stream.draft import NOTHING, Draft, Write, grant_kind
+from ownership_stream.draft import NOTHING, Draft, Write, grant_kind, view_of
 from ownership_stream.effects import apply, hand_over, take_effect
-from ownership_stream.matrix.compiled import Grant, Matrix, Phase
+from ownership_stream.matrix.compiled import Grant, Matrix, Phase, Summary
 from ownership_stream.model import (
     Change,
     Decision,
@@ -150,12 +150,15 @@ def _set_phase(draft: Draft, write: Write) -> None:
 
 def _equal(draft: Draft, current: FieldState, write: Write) -> bool:
     """Step 6: equal to current is no change, unless it carries newer evidence."""
-    expected = draft.expected(write.source.system, write.field.name, write.field)
-    full = write.request or expected is NOTHING
-    if write.value != (current.value if full else expected):
+    key, name = write.source.system, write.field.name
+    view = "full" if write.request else write.field.views[key]
+    plain = current.value if view == "none" else view_of(None, name, view, current)
+    if write.value == plain:
+        draft.accept_no_more(key, name)
+    elif write.request or write.value != draft.expected(key, name, write.field):
         return False
     news = write.evidence is not None and write.evidence != current.evidence
-    whole = full or write.field.views[write.source.system] == "full"
+    whole = not isinstance(view, Summary)
     if current.version and news and whole and write.field.rule in BY_EVIDENCE:
         write.only_evidence = True
         return False
@@ -165,7 +168,7 @@ def _equal(draft: Draft, current: FieldState, write: Write) -> bool:
 
 def _held_back(draft: Draft, current: FieldState, write: Write) -> bool:
     """A pause, and step 7: two automations may answer each other only so often between two writes by persons."""
-    if draft.paused or draft.systems[write.source.system].paused:
+    if (draft.paused or draft.systems[write.source.system].paused) and not write.only_evidence:
         write.end("queued", "paused")
         return True
     if not current.told:

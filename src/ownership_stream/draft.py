@@ -235,6 +235,12 @@ class Draft:
             seen = self.current(name).version if write.seen else -1
             system.refused = {**system.refused, name: Refused(write.reason, seen)}
 
+    def accept_no_more(self, key: str, name: str) -> None:
+        """The system shows the value itself: no landing needs to be accepted there."""
+        if name in self.systems[key].accepted:
+            mine = self.system(key)
+            mine.accepted = without(mine.accepted, name)
+
     def forgive(self, key: str, name: str) -> None:
         """The system's shown value of the field is refused no longer, and no baseline difference."""
         system = self.systems[key]

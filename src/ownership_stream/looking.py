@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from ownership_stream.errors import BadInputError
 from ownership_stream.identity import RESERVED, partition_of
 from ownership_stream.lane import Broker, LaneConfig
-from ownership_stream.lane.broker import WAIVE_TOPIC_IDS, BrokerAwayError, reason_of
+from ownership_stream.lane.broker import WAIVE_CHECKSUMS, WAIVE_TOPIC_IDS, BrokerAwayError, reason_of
 from ownership_stream.model import Change, RecordState
 from ownership_stream.settings import Settings, librdkafka_config
 from ownership_stream.steps import unpack
@@ -101,12 +101,13 @@ def look(settings: Settings) -> Iterator[Looker]:
 
 
 def _waived(client: Mapping[str, str]) -> frozenset[str]:
-    """What cannot be asked of these brokers: the mock broker of the embedded stack gives topics no ids."""
+    """What cannot be asked of these brokers: the embedded stack's mock broker knows no topic ids and no checksums."""
     try:
-        cluster = AdminClient({**client, "log_level": 0}).list_topics(timeout=METADATA_SECONDS).cluster_id
+        cluster = AdminClient({**client, "log_level": 0}).list_topics(timeout=METADATA_SECONDS)
     except KafkaException as error:
         raise BrokerAwayError(f"kafka: does not answer: {reason_of(error)}") from error
-    return frozenset({WAIVE_TOPIC_IDS}) if cluster.startswith(MOCK_CLUSTER) else frozenset()
+    mock = str(cluster.cluster_id).startswith(MOCK_CLUSTER)
+    return frozenset({WAIVE_TOPIC_IDS, WAIVE_CHECKSUMS}) if mock else frozenset()
 
 
 def _received(change: Change, timestamp: int) -> Change:

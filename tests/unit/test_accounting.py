@@ -311,7 +311,7 @@ def test_each_system_s_own_creation_counts() -> None:
 
 def test_a_probable_duplicate_is_counted_with_its_case() -> None:
     """Figure 1, above the line: for the system that made it, once while its case is open."""
-    record = counted(legal_name=None)
+    record = counted()
     match = Change(id="m1", record="r1", kind="match", system="crm", other="r0", about="email", received=record.now)
     record.decide(match)
     assert {("crm",): 1} == record.last("probable_duplicates")
@@ -322,7 +322,7 @@ def test_a_probable_duplicate_is_counted_with_its_case() -> None:
 
 def test_evidence_alone_is_an_attempt_and_no_conflict() -> None:
     """`applied: evidence` replaces no value."""
-    record = counted(contact_preference=None)
+    record = counted()
     record.row("crm", {"contact_preference": "sms"}, by="growth_ops")
     evidence = {"contact_preference": Evidence("patient", record.now)}
     decision = record.row("crm", {"contact_preference": "sms"}, by="growth_ops", evidence=evidence)

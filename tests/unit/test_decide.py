@@ -984,3 +984,14 @@ def test_a_revision_that_drops_a_field_leaves_its_case_alone() -> None:
     decision = record.control("resume", "ehr")
     assert () == decision.redecided
     assert {"email": "paused"} == record.cases()
+
+
+def test_a_probable_duplicate_is_one_case_of_the_record() -> None:
+    """What is written to the record goes its way meanwhile; a field that the matrix has not names nobody."""
+    record = both(MATRIX, email="a@x.org")
+    match = Change(id="m1", record="r1", kind="match", about="date_of_birth", other="r2", received=record.now)
+    assert () == record.decide(replace(match, about="shoe_size")).cases
+    assert [("opened", "duplicate")] == [(one.event, one.case.reason) for one in record.decide(match).cases]
+    assert () == record.decide(replace(match, id="m2")).cases
+    assert [("email", "applied", "")] == ends(record.row("crm", {"email": "b@x.org"}, by="person"))
+    assert {"": "duplicate"} == record.cases()
