@@ -21,6 +21,8 @@ QUIRKS = set(os.environ.get("QUIRKS", "").split(","))
 QUARTER = 900_000
 """Milliseconds in the fifteen minutes of *Time*."""
 
+_NOTHING = object()
+
 Key = tuple[str, bool]
 """A column of a change: (field, whether it is a request column)."""
 
@@ -374,6 +376,8 @@ class Oracle:
             return self.end(write, "noop")
         differs = shelf.get(name) != value
         shelf[name] = value
+        if not request and name in self.current and value == self.summary(write.system, name, self.current[name].value):
+            seat.accepted.pop(name, None)
         if not request and (landed := self.step_4_echo(write, fresh)) is not None:
             return self.end(write, "echo", landed)
         if not request and differs:
@@ -497,11 +501,14 @@ class Oracle:
             if write.value is None:
                 self.end(write, "noop")
             return write.value is None
-        if write.value != (now.value if write.request else (self.expected(write.system, write.field) if "B17" in QUIRKS and self.expects(write.system, write.field) else self.summary(write.system, write.field, now.value))):
+        if not write.request and self.seats[write.system].accepted.get(write.field, _NOTHING) == write.value:
+            self.end(write, "noop")
+            return True
+        if write.value != (now.value if write.request else self.summary(write.system, write.field, now.value)):
             return False
         if write.evidence is not None and write.evidence != now.evidence and now.value == write.value:
             verdict = self.step_8_stage(write)
-            if verdict.outcome == "applied" and not ("B20" in QUIRKS and (self.paused or self.seats[write.system].paused)):
+            if verdict.outcome == "applied":
                 self.current[write.field] = replace_current(now, write, verdict.grant)
                 self.supersede(write.field)
                 self.end(write, "applied", "evidence")
@@ -699,16 +706,15 @@ class Oracle:
         case = self.cases.get(name)
         if case is None or case.new:
             return
-        systems = [s for s, seat in self.seats.items() if seat.present and (self.expects(s, name) or (name not in self.current and not ("B19" in QUIRKS and self.matrix.fields[name].views[s]=="none")))]
+        present = [system for system, seat in self.seats.items() if seat.present]
+        asked = [system for system in present if self.expects(system, name) or name not in self.current]
         if case.reason == "unattested":
-            systems = [s for s in systems if s == self.owner(name)]
-        if systems and all(self.agrees(s, name) for s in systems) and not any(self.asks(one) for one in case.writes):
+            asked = present = [system for system in asked if system == self.owner(name)]
+        if present and all(self.agrees(system, name) for system in asked) and not any(self.asks(one) for one in case.writes):
             self.end_case(name, "converged")
 
     def asks(self, write: Write) -> bool:
         """ "A request that still stands is not agreement", nor a proposal of a system of which nothing is expected."""
-        if "B19" in QUIRKS and not write.request:
-            return False
         now = self.current.get(write.field)
         blind = write.request or self.matrix.fields[write.field].views[write.system] == "none"
         return blind and self.stands(write) and (now is None or now.value != write.value)
@@ -719,7 +725,7 @@ class Oracle:
         if not self.expects(system, name) or self.agrees(system, name):
             return
         moved = self.expected(system, name) != self.expected_before[system, name]
-        if name in self.changed and moved and name not in seat.baseline and not ("B16" in QUIRKS and name in self.cases):
+        if name in self.changed and moved and name not in seat.baseline:
             self.send(system, name, "change")
             return
         if seat.out.get(name) or name in self.cases or name in seat.baseline or not seat.present:
@@ -728,7 +734,7 @@ class Oracle:
         if refused and system == self.owner(name):
             if refused != "not_validated" and spec.restore:
                 self.open_case(name, "unattested")
-        elif handed or name in self.changed or (self.sweep and not refused):
+        elif (handed and system == self.owner(name)) or name in self.changed or (self.sweep and not refused):
             self.send(system, name, "change")
         elif spec.restore and self.sendable(system):
             if self.guards[name].restores >= 3:

@@ -1,15 +1,18 @@
 """Stages without lanes: steps on topics of four partitions, and a decide lane that is nothing but its log and states."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from deciding import PERSONS
+from histories import Clinic, Step
+from ownership_stream.decide import decide
 from ownership_stream.identity import partition_of
 from ownership_stream.lane.contract import Output, Record, StepResult
-from ownership_stream.model import Change, RecordState, Value
+from ownership_stream.matrix.compiled import Matrix
+from ownership_stream.model import Change, Decision, Evidence, FieldState, RecordState, SystemState, Value
 from ownership_stream.sources import Writer
 from ownership_stream.steps import DecideStep, Topics, unpack
 from ownership_stream.store import due_of
@@ -142,3 +145,47 @@ def others_of(record: str, same: bool) -> str:
     return next(
         name for number in range(100) if (partition_of(name := f"r{number}", TOPICS.partitions) == where) is same and name != record
     )
+
+
+class _Seen:
+    """What the next step of a history is resolved against, read from a state."""
+
+    def __init__(self, state: RecordState) -> None:
+        self._state = state
+
+    def version_of(self, name: str) -> int:
+        """The version that set the current value."""
+        return self._field(name).version
+
+    def value_of(self, name: str) -> Value:
+        """The current value."""
+        return self._field(name).value
+
+    def shown_in(self, system: str, name: str) -> Value:
+        """What a system shows."""
+        return self._system(system).shown.get(name)
+
+    def evidence_of(self, name: str) -> Evidence | None:
+        """The current value's evidence."""
+        return self._field(name).evidence
+
+    def sent_to(self, system: str) -> Mapping[str, list[Any]]:
+        """What is outstanding in a system."""
+        return {name: list(sent) for name, sent in self._system(system).outstanding.items()}
+
+    def _field(self, name: str) -> FieldState:
+        return self._state.fields.get(name, FieldState())
+
+    def _system(self, name: str) -> SystemState:
+        return self._state.systems.get(name, SystemState())
+
+
+def told_out(matrix: Matrix, history: Iterable[Step]) -> Iterator[tuple[RecordState | None, Change, Decision]]:
+    """A generated history decided: each change with the state before it and its decision."""
+    state, clinic = None, Clinic()
+    for step in history:
+        change = clinic.change(step, _Seen(state or RecordState()))
+        if change is not None:
+            decision = decide(matrix, state, change, step.withheld)
+            yield state, change, decision
+            state = decision.state

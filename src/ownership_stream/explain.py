@@ -16,6 +16,7 @@ from ownership_stream.disagreements import WHYS, disagreements
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Case, Change, FieldState, Outcome, RecordState, Value
 from ownership_stream.outcomes import CASE_REASONS, OUTCOMES, Meaning, explain
+from ownership_stream.reports import waited
 
 MASK: Final = "•••"
 
@@ -60,31 +61,40 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 def tell(
-    matrix: Matrix, changes: Iterable[Change], state: RecordState | None = None, field: str | None = None
+    matrix: Matrix,
+    changes: Iterable[Change],
+    state: RecordState | None = None,
+    field: str | None = None,
+    withheld: frozenset[str] = frozenset(),
 ) -> Iterator[Told]:
     """Each decision on the record that changed, asked or refused something, oldest first; on one field if given.
 
-    ``state`` is the record's state before the first of the changes. Unchanged fields are left out.
+    ``state`` is the record's state before the first of the changes, ``withheld`` the systems that were sent nothing
+    (observe mode). Unchanged fields are left out.
     """
     for change in changes:
-        decision = decide(matrix, state, change)
+        decision = decide(matrix, state, change, withheld)
         state = decision.state
-        for outcome in (*decision.outcomes, *decision.redecided):
+        ends = [(outcome, change.system) for outcome in decision.outcomes]
+        ends += [(outcome, waited(change, decision, outcome).system) for outcome in decision.redecided]
+        for outcome, system in ends:
             if field is None or outcome.field == field:
                 sent = tuple(send.system for send in decision.sends if outcome.field in send.values)
-                yield _told(matrix, change, outcome, state, sent)
+                yield _told(matrix, change, system, outcome, state, sent)
 
 
-def _told(matrix: Matrix, change: Change, outcome: Outcome, state: RecordState, sent: tuple[str, ...]) -> Told:
+def _told(
+    matrix: Matrix, change: Change, system: str, outcome: Outcome, state: RecordState, sent: tuple[str, ...]
+) -> Told:
     meaning = OUTCOMES[outcome.outcome, outcome.reason]
     return Told(
         time=moment(change.at),
         change=change.id,
-        system=change.system,
+        system=system,
         field=outcome.field,
         outcome=outcome.outcome,
         reason=outcome.reason,
-        sentence=say(matrix, outcome.field, meaning, change.system, care_started=state.care_started is not None),
+        sentence=say(matrix, outcome.field, meaning, system, care_started=state.care_started is not None),
         writer=writer(outcome.actor, outcome.role, outcome.origin),
         stage=outcome.stage or "",
         rule=outcome.rule,
@@ -94,11 +104,13 @@ def _told(matrix: Matrix, change: Change, outcome: Outcome, state: RecordState, 
     )
 
 
-def stand(matrix: Matrix, state: RecordState, *, show_values: bool = False) -> Iterator[Standing]:
-    """Every field of the record that has a value or a case, in the order of the matrix."""
+def stand(
+    matrix: Matrix, state: RecordState, *, show_values: bool = False, withheld: frozenset[str] = frozenset()
+) -> Iterator[Standing]:
+    """Every field of the record that has a value, a case or a disagreement, in the order of the matrix."""
     care_started = state.care_started is not None
     differing: dict[str, list[str]] = {}
-    for system, name, why in disagreements(matrix, state):
+    for system, name, why in disagreements(matrix, state, withheld):
         differing.setdefault(name, []).append(f"{matrix.systems[system]}: {WHYS[why]}")
     for name, field in matrix.fields.items():
         current = state.fields.get(name, FieldState())

@@ -5,7 +5,7 @@ Nothing is written, no offset is committed, no group is joined.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
 import msgspec
@@ -20,7 +20,7 @@ from ownership_stream.model import Change, RecordState
 from ownership_stream.settings import Settings, librdkafka_config
 from ownership_stream.steps import unpack
 from ownership_stream.store import RedisStore, StateStore, key_prefix
-from ownership_stream.wire import JSON
+from ownership_stream.wire import JSON, WireError
 
 MOCK_CLUSTER: Final = "mockCluster"
 """What the id of a cluster of librdkafka's mock broker begins with."""
@@ -45,6 +45,8 @@ class Looker:
 
     def state(self, record: str) -> RecordState | None:
         """The record's state, or ``None`` where there is none."""
+        if record.startswith(RESERVED):
+            return None
         [stored] = self._store.peek(self._prefix(partition_of(record, self._settings.partitions)), [record])
         return unpack(stored)
 
@@ -72,16 +74,19 @@ class Looker:
         return found[0]
 
     def changes(self, record: str) -> Iterator[Change]:
-        """The record's changes that the log still has, oldest first: reads the whole partition."""
+        """The record's changes that the log still has, oldest first: reads the whole partition.
+
+        What stands there under its key and is no change became a dead letter, and no part of its story.
+        """
         topic = self._settings.topic_changes
         partition = partition_of(record, self._settings.partitions)
         extent = self._broker.extent(topic, partition)
         key = record.encode()
         for messages in self._broker.read(topic, partition, extent.start, extent.end):
             for message in messages:
-                value = message.value()
-                if message.key() == key and value is not None:
-                    yield _received(JSON.read_change(value), message.timestamp()[1])
+                if message.key() == key:
+                    with suppress(WireError):
+                        yield _received(JSON.read_change(message.value() or b""), message.timestamp()[1])
 
     def _prefix(self, partition: int) -> str:
         return key_prefix(self._settings.app_id, self._topic_id, partition)

@@ -35,7 +35,7 @@ class Reports:
                 case = decision.state.cases.get(outcome.field) if outcome.outcome == "queued" else None
                 if case is not None:
                     told.add(case.id)
-                write = _waited(change, decision, outcome) if again else change
+                write = waited(change, decision, outcome) if again else change
                 yield self._write(before, _by_its_writer(write, outcome), decision, outcome, case, again=again)
         for event in decision.cases:
             if event.event in ("opened", "joined") and event.case.id in told:
@@ -150,8 +150,11 @@ def _by_its_writer(change: Change, outcome: Outcome) -> Change:
     return msgspec.structs.replace(change, actor=outcome.actor, role=outcome.role, origin=outcome.origin)
 
 
-def _waited(change: Change, decision: Decision, outcome: Outcome) -> Change:
-    """A write that waited in a case as it was made, in its own system and at its own time, under this change's id."""
+def waited(change: Change, decision: Decision, outcome: Outcome) -> Change:
+    """A write that waited in a case as it was made, in its own system and at its own time, under this change's id.
+
+    ``outcome`` is one of ``decision.redecided``.
+    """
     cases = (*decision.state.cases.values(), *(event.case for event in decision.cases))
     proposal = next(
         proposal

@@ -10,12 +10,11 @@ from deciding import MINUTE, Record, both, ends
 from histories import Step, histories
 from matrices import patient
 from ownership_stream.accounting import account
-from ownership_stream.decide import decide
-from ownership_stream.model import Change, Decision, Evidence, RecordState, Value
+from ownership_stream.model import Change, Decision, Evidence, Value
 from ownership_stream.outcomes import ATTEMPTS
 from ownership_stream.telemetry import Telemetry, bounds_of
-from pair import play
 from small_matrix import MATRIX as SMALL
+from step_kit import told_out
 
 MATRIX = patient()
 DOB, NEW_DOB = "1980-01-02", "1981-01-02"
@@ -64,12 +63,9 @@ def total(counts: Counts, name: str) -> int:
 def test_every_carried_field_is_counted_in_exactly_one_outcome(history: tuple[Step, ...]) -> None:
     """Whatever happens, outcomes add up to what the change carried; and every count has labels announced at the start."""
     telemetry = Telemetry(bounds_of(SMALL, dead_letter_reasons=(), ignored_reasons=()))
-    state: RecordState | None = None
-    for change, withheld in play(SMALL, history).changes:
-        decision = decide(SMALL, state, change, withheld)
+    for state, change, decision in told_out(SMALL, history):
         counts: Counts = Counter()
         account(counts, SMALL, state, change, decision)
-        state = decision.state
         assert len(change.fields) + len(change.compared) + len(change.requests) == total(counts, "outcomes")
         attempts = sum(number for key, number in counts.items() if key[0] == "outcomes" and key[1] in ATTEMPTS)
         assert attempts == total(counts, "write_attempts")

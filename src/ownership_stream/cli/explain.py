@@ -11,11 +11,13 @@ from rich.text import Text
 
 from ownership_stream.cli import Session, pass_session, setting_flags
 from ownership_stream.errors import BadInputError
-from ownership_stream.explain import Standing, Told, stand, tell
+from ownership_stream.explain import Standing, Told, case_in_words, stand, tell
 from ownership_stream.looking import look
 from ownership_stream.matrix.compile import load
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.matrix.reading import nearest
+from ownership_stream.model import RecordState
+from ownership_stream.settings import Mode
 from ownership_stream.telemetry import hash_id, hash_key
 
 LAST = 20
@@ -42,32 +44,50 @@ def command(session: Session, record: str, field: str | None, *, values: bool, l
     if field is not None and field not in matrix.fields:
         raise BadInputError(f"the matrix has no field `{field}`{nearest(field, matrix.fields)}")
     key = hash_key(settings.hash_key)
+    withheld = frozenset(matrix.systems) if settings.mode is Mode.OBSERVE else frozenset[str]()
     with look(settings) as looker:
         found = looker.find(record, lambda one: hash_id(key, one))
         state = looker.state(found)
         if state is None:
             raise BadInputError(f"no record `{record}`")
-        fields = [one for one in stand(matrix, state, show_values=values) if field in (None, one.field)]
-        told = deque(
-            (one for one in tell(matrix, looker.changes(found), field=field) if everything or one.outcome not in QUIET),
-            maxlen=last,
-        )
-    stage = state.stages[-1][1] if state.stages else "not known"
-    data = {"record": found, "version": state.version, "stage": stage, "fields": fields, "decisions": list(told)}
-    session.emit(msgspec.to_builtins(data), lambda: _page(matrix, found, stage, state.version, fields, told))
+        standing = stand(matrix, state, show_values=values, withheld=withheld)
+        fields = [one for one in standing if field in (None, one.field)]
+        decisions = tell(matrix, looker.changes(found), field=field, withheld=withheld)
+        told = deque((one for one in decisions if everything or one.outcome not in QUIET), maxlen=last)
+    page = Page(found, state.version, _stage(state), _case(matrix, state), fields, list(told))
+    session.emit(msgspec.to_builtins(page), lambda: _text(matrix, page))
 
 
-def _page(
-    matrix: Matrix, record: str, stage: str, version: int, fields: Iterable[Standing], told: Iterable[Told]
-) -> str:
+class Page(msgspec.Struct, frozen=True):
+    """What is said of a record; ``case`` is the one of the record as a whole, in words."""
+
+    record: str
+    version: int
+    stage: str
+    case: str
+    fields: list[Standing]
+    decisions: list[Told]
+
+
+def _stage(state: RecordState) -> str:
+    return state.stages[-1][1] if state.stages else "not known"
+
+
+def _case(matrix: Matrix, state: RecordState) -> str:
+    case = state.cases.get("")
+    return "" if case is None else case_in_words(matrix, case, care_started=state.care_started is not None)
+
+
+def _text(matrix: Matrix, page: Page) -> str:
     console = Console(highlight=False)
-    head = Text.assemble(("record ", "dim"), (record, "bold"), (f"  version {version}, care stage {stage}", "dim"))
-    decisions = [_decision(matrix, one) for one in told]
+    about = f"  version {page.version}, care stage {page.stage}"
+    head = [Text.assemble(("record ", "dim"), (page.record, "bold"), (about, "dim"))]
+    head += [Text(f"→ {page.case}", "yellow")] if page.case else []
+    decisions = [_decision(matrix, one) for one in page.decisions]
     none = Text("no decision in the log that changed or refused anything", "dim")
+    title = Text("last decisions, oldest first", "bold")
     with console.capture() as capture:
-        console.print(
-            Group(head, Text(), _fields(fields), Text("last decisions, oldest first", "bold"), *(decisions or [none]))
-        )
+        console.print(Group(*head, Text(), _fields(page.fields), title, *(decisions or [none])))
     return capture.get().rstrip()
 
 

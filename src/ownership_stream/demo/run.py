@@ -60,9 +60,14 @@ def run(given: Settings, options: Options, console: Console, program: str) -> Ta
         exits.enter_context(only_log_lines())
         demo = Demo(stack, options, console, program)
         exits.callback(demo.close)
-        demo.open()
-        demo.play(stop)
-        demo.drain()
+        try:
+            demo.open()
+            demo.play(stop)
+            demo.drain()
+        except OwnershipError:
+            for line in stack.log_tail():
+                console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+            raise
         tally = demo.tally()
         conclude(tally, stack.assembly.matrix, console)
         return tally

@@ -174,7 +174,7 @@ def case_record(
 
 def resolution_record(context: Context, record: Resolution, wire: Wire = JSON) -> Message:
     """How a conflict ended, for ``ownership.resolutions``, keyed by the record."""
-    identity = f"{record.change_id}:{record.field}:{record.outcome}"
+    identity = f"{record.change_id}:{record.field}:resolved:{record.outcome}"
     return _message("resolution", identity, record.record, record, context.change, wire, at=record.at)
 
 
