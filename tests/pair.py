@@ -136,5 +136,5 @@ def laid_out(matrix: Matrix, decision: Decision, change: Change) -> Expected:
         stage=state.stages[-1][1] if state.stages else None,
         care_started=state.care_started,
         ended_overrides=set(decision.ended_overrides),
-        unseen={(one.field, one.request) for one in decision.outcomes if one.unseen},
+        unseen={(one.field, one.request) for one in (*decision.outcomes, *decision.redecided) if one.unseen},
     )

@@ -34,10 +34,10 @@ def close(draft: Draft) -> None:
             if system is None or not system.present or view == "none":
                 continue
             expected = view_of(system, name, view, draft.fields.get(name))
-            if system.shown.get(name) == expected:
-                draft.forgive(key, name)
-            else:
+            if system.shown.get(name) != expected:
                 _settle(draft, key, system, field, expected)
+            elif system.refused or system.baseline:
+                draft.forgive(key, name)
 
 
 def _agreed(draft: Draft, case: Case, field: Field) -> bool:
@@ -143,5 +143,5 @@ def next_due(draft: Draft) -> int:
     dues = [case.due for case in draft.cases.values()] if draft.cases else []
     for system in draft.systems.values():
         if system.outstanding:
-            dues.extend(waiting[-1].at + LANDING_TIME for waiting in system.outstanding.values())
-    return min(dues, default=0)
+            dues += [waiting[-1].at + LANDING_TIME for waiting in system.outstanding.values()]
+    return min(dues) if dues else 0

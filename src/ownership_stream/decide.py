@@ -66,7 +66,7 @@ def _decision(draft: Draft) -> Decision:
 
 
 def _send(draft: Draft, key: str, values: dict[str, Value]) -> Send:
-    restore = all((key, name) in draft.restored for name in values)
+    restore = bool(draft.restored) and all((key, name) in draft.restored for name in values)
     return Send(
         key, draft.systems[key].key, values, "restore" if restore else "change", draft.version, draft.base.version
     )
@@ -238,8 +238,9 @@ def _judge(draft: Draft, current: FieldState, write: Write) -> None:
 
 def _grant_for(write: Write) -> Grant | None:
     """Step 9: the first grant that covers the write."""
+    system = write.source.system
     for grant in write.field.grants:
-        if _allows(grant, write):
+        if grant.system == system and _allows(grant, write):
             return grant
     return None
 
@@ -271,7 +272,7 @@ def _clear(_draft: Draft, _current: FieldState, write: Write) -> tuple[str, str]
 
 def _override(_draft: Draft, current: FieldState, write: Write) -> tuple[str, str] | None:
     """Step 12: an override yields to its own grant, or to the owner's person who has seen it."""
-    if grant_kind(current.grant) != "override":
+    if not current.grant.startswith("override:"):
         return None
     if any(grant.id == current.grant and _allows(grant, write) for grant in write.field.grants):
         return None

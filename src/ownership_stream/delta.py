@@ -95,11 +95,14 @@ def _moved(draft: Draft, system: SystemState) -> dict[str, Value]:
     for columns in (change.fields, change.compared) if change.compared else (change.fields,):
         differs = map(ne, columns.values(), map(before.get, columns))
         for name in compress(columns, differs):
-            field = draft.matrix.fields.get(name)
-            if field is not None:
-                value = complete(field, field.views[change.system], before.get(name), columns[name])
-                if value != before.get(name):
-                    moved[name] = value
+            field, value = draft.matrix.fields.get(name), columns[name]
+            if field is None:
+                continue
+            if isinstance(value, dict):
+                value = complete(field, field.views[change.system], before.get(name), value)
+                if value == before.get(name):
+                    continue
+            moved[name] = value
     return moved
 
 
@@ -220,7 +223,7 @@ def _baseline(draft: Draft, write: Write) -> None:
         set_stage(draft, write)
     draft.forgive(key, name)
     if first:
-        draft.asked -= {name}
+        draft.asked = tuple(asked for asked in draft.asked if asked != name)
         for other, system in draft.systems.items():
             if other != key and system.present and system.shown.get(name) != draft.expected(other, name, field):
                 draft.excuse(other, name)

@@ -136,7 +136,7 @@ class Draft:
     restored: tuple[tuple[str, str], ...] = ()
     touched: tuple[str, ...] = ()
     """Fields for which *close* has to look, in order."""
-    asked: frozenset[str] = frozenset()
+    asked: tuple[str, ...] = ()
     """Fields to be sent because this event changed their current value, or handed it over."""
     sweeps = False
     """*Close* looks at every field, and systems are sent whatever they miss."""
@@ -144,7 +144,6 @@ class Draft:
     """An applied write of this event starts care."""
     stage_learned = False
     """The stage became known for the first time: what waited for it is decided again."""
-    _owned: frozenset[str] = frozenset()
 
     def __init__(self, matrix: Matrix, state: RecordState, change: Change, withheld: frozenset[str]) -> None:
         self.matrix = matrix
@@ -168,13 +167,10 @@ class Draft:
 
     def system(self, name: str) -> SystemState:
         """The system's state, this draft's own copy from the first call on."""
-        if name in self._owned:
-            return self.systems[name]
-        old = self.systems.get(name)
-        new = SystemState() if old is None else replace(old)
-        self.systems[name] = new
-        self._owned |= {name}
-        return new
+        mine, old = self.systems.get(name), self.base.systems.get(name)
+        if mine is None or mine is old:
+            mine = self.systems[name] = SystemState() if old is None else replace(old)
+        return mine
 
     def put(self, name: str, new: FieldState) -> None:
         """Write a field's state down; the dict of states is this draft's own from the first time on."""
@@ -219,7 +215,7 @@ class Draft:
     def set_current(self, name: str, new: FieldState) -> None:
         """A field's new current value: landings accepted and differences excused for the old one end here."""
         self.put(name, new)
-        self.asked |= {name}
+        self.asked += (name,)
         self.touch(name)
         for key, system in self.systems.items():
             if name in system.accepted or name in system.baseline:
@@ -306,10 +302,8 @@ class Draft:
         if restore:
             self.restored += ((key, name),)
         if restore or key not in current.told:
-            current = replace(current)
-            current.restores += restore and not again
-            current.told = tuple(sorted({*current.told, key}))
-            self.put(name, current)
+            told = current.told if key in current.told else tuple(sorted((*current.told, key)))
+            self.put(name, replace(current, restores=current.restores + (restore and not again), told=told))
 
     def to_state(self) -> RecordState:
         """The next state."""

@@ -32,9 +32,10 @@ def apply(draft: Draft, write: Write) -> None:
     name = write.field.name
     current = draft.current(name)
     grant = write.grant.id if write.grant is not None else ""
-    if grant_kind(current.grant) == "override" and grant_kind(grant) != "override" and not write.only_evidence:
+    if current.grant.startswith("override:") and grant_kind(grant) != "override" and not write.only_evidence:
         draft.ended_overrides += (name,)
-    draft.close_case(name, "superseded")
+    if draft.cases:
+        draft.close_case(name, "superseded")
     if write.only_evidence:
         draft.put(name, replace(current, at=write.at, evidence=write.evidence, **_provenance(draft, write, grant)))
         return
@@ -87,7 +88,7 @@ def hand_over(draft: Draft) -> None:
         draft.touch(name)
         shown = system.shown.get(name)
         if shown is None:
-            draft.asked |= {name}
+            draft.asked += (name,)
             draft.forgive(heir, name)
         elif shown != draft.expected(heir, name, field) and name not in system.outstanding and name not in draft.cases:
             draft.open_case(name, "handover", field.escalation)

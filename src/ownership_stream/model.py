@@ -114,7 +114,7 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The version of the current value that its writer had seen; -1: they had not seen it."""
 
 
-class RowState(msgspec.Struct, array_like=True):
+class RowState(msgspec.Struct, array_like=True, gc=False):
     """What one source row last showed beside its fields: for positions (step 1) and freshness (step 3)."""
 
     position: tuple[int, ...] | None = None
@@ -129,7 +129,7 @@ class RowState(msgspec.Struct, array_like=True):
     """The last change ids, only for sources without a true position."""
 
 
-class SystemState(msgspec.Struct, array_like=True):
+class SystemState(msgspec.Struct, array_like=True, gc=False):
     """One system as this record has seen it. A field that is absent from ``shown`` shows ``None``."""
 
     key: str = ""
@@ -151,7 +151,7 @@ class SystemState(msgspec.Struct, array_like=True):
     paused: bool = False
 
 
-class FieldState(msgspec.Struct, array_like=True):
+class FieldState(msgspec.Struct, array_like=True, gc=False):
     """The current value of a field and its provenance."""
 
     value: Value = None
@@ -176,7 +176,7 @@ class FieldState(msgspec.Struct, array_like=True):
     """Systems the field was sent to since then."""
 
 
-class Proposal(msgspec.Struct, frozen=True, array_like=True):
+class Proposal(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A write that waits in a case, with all that a later decision of it needs."""
 
     system: str
@@ -196,7 +196,7 @@ class Proposal(msgspec.Struct, frozen=True, array_like=True):
     stage_row: bool = False
 
 
-class Case(msgspec.Struct, frozen=True, array_like=True):
+class Case(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An open case: something a person with a deadline owns.
 
     One per record and field; ``field`` is ``""`` for the record itself.
@@ -215,7 +215,7 @@ class Case(msgspec.Struct, frozen=True, array_like=True):
     escalated: int = 0
 
 
-class RecordState(msgspec.Struct, array_like=True):
+class RecordState(msgspec.Struct, array_like=True, gc=False):
     """All that is known of one record; packed with msgpack, the same bytes in Redis and on ``ownership.state``."""
 
     format: int = STATE_FORMAT
@@ -265,14 +265,14 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     expected_version: int
 
 
-class CaseEvent(msgspec.Struct, frozen=True):
+class CaseEvent(msgspec.Struct, frozen=True, gc=False):
     """A case was ``opened``, ``joined``, ``escalated``, or closed: ``converged`` or ``superseded``."""
 
     event: Literal["opened", "joined", "escalated", "converged", "superseded"]
     case: Case
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """Everything that follows from one change. ``noops`` counts carried fields that were not changed.
 
     Closed accounting: ``len(outcomes) + noops`` equals the number of carried fields (``fields``, ``compared`` and

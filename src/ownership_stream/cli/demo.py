@@ -43,12 +43,8 @@ def command(session: Session, *, seconds: float, rate: float, seed: int, fake_re
     from ownership_stream.demo.summary import data
 
     session.flags.setdefault("http_port", "0")
-    tally = run(
-        _with_documents(session.loaded),
-        Options(seconds, seed, rate, fake_redis),
-        Console(stderr=session.json),
-        _program(),
-    )
+    console = Console(file=sys.stderr if session.json else sys.stdout)
+    tally = run(_with_documents(session.loaded), Options(seconds, seed, rate, fake_redis), console, _program())
     told = data(tally)
     if session.json:
         session.emit(told, str)
