@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import hypothesis.strategies as st
+
 from ownership_stream.matrix.compiled import Summary
 from ownership_stream.model import Change, Evidence, Origin, Value
-
 from small_matrix import CRM, EHR, MATRIX
 
 START = 1_000_000_000_000

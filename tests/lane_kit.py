@@ -292,6 +292,7 @@ def settle(lane: Lane, batch: Batch | None, tries: int = 50) -> None:
                 lane.start()
             if batch is not None:
                 lane.process(batch)
+                assert lane.next >= batch.end
         except LaneRefusedError:
             raise
         except (UnavailableError, LaneBrokenError):

@@ -67,7 +67,7 @@ def is_owner(grant: Grant | None) -> bool:
 
 
 def fits(grant: Grant, write: Written) -> bool:
-    """ "A right to write: (system, role or anyone, before or after care start or any, target values)." """
+    """“A right to write: (system, role or anyone, before or after care start or any, target values)”."""
     return (
         grant.system == write.system
         and grant.phase in {"any", write.phase}
@@ -78,7 +78,7 @@ def fits(grant: Grant, write: Written) -> bool:
 
 
 def step_9_grant(spec: Field, write: Written) -> Grant | None:
-    """ "Where several grants fit, the first of owner, secondary, override counts." """
+    """“Where several grants fit, the first of owner, secondary, override counts”."""
     for kind in ("owner", "secondary", "override"):
         for one in spec.grants:
             if one.kind == kind and fits(one, write):
@@ -87,18 +87,18 @@ def step_9_grant(spec: Field, write: Written) -> Grant | None:
 
 
 def step_10_reason(_matrix: Matrix, spec: Field, write: Written, grant: Grant | None, _now: Standing | None) -> Verdict | None:
-    """ "A person writing a critical field under a secondary or override grant without one → ``reason_required``." """
+    """“A person writing a critical field under a secondary or override grant without one → ``reason_required``”."""
     asked = spec.reason_always or (spec.critical and grant is not None and grant.kind != "owner")
     return Verdict("rejected", "reason_required") if write.person and asked and write.reason is None else None
 
 
 def step_11_clear(_matrix: Matrix, spec: Field, write: Written, _grant: Grant | None, _now: Standing | None) -> Verdict | None:
-    """ "An automation clearing a critical field → ``queued: clear``." """
+    """“An automation clearing a critical field → ``queued: clear``”."""
     return Verdict("queued", "clear") if write.value is None and spec.critical and not write.person else None
 
 
 def step_12_override(_matrix: Matrix, _spec: Field, write: Written, grant: Grant | None, now: Standing | None) -> Verdict | None:
-    """ "Yields to a writer who holds the same grant, or to the owner's person who has seen it; everyone else → …" """
+    """“Yields to a writer who holds the same grant, or to the owner's person who has seen it; everyone else →…”."""
     if now is None or now.grant is None or now.grant.kind != "override":
         return None
     if fits(now.grant, write) or (is_owner(grant) and write.person and write.seen):
@@ -107,14 +107,14 @@ def step_12_override(_matrix: Matrix, _spec: Field, write: Written, grant: Grant
 
 
 def step_13_staleness(matrix: Matrix, spec: Field, write: Written, _grant: Grant | None, now: Standing | None) -> Verdict | None:
-    """ "A seen write is fresh. Unseen: base version given → stale; older … beyond the matrix's skew → stale." """
+    """“A seen write is fresh. Unseen: base version given → stale; older… beyond the matrix's skew → stale”."""
     if spec.rule.startswith("latest") or write.seen or now is None:
         return None
     return STALE if write.base is not None or now.at - write.at > matrix.skew else None
 
 
 def step_14_rule(matrix: Matrix, spec: Field, write: Written, grant: Grant | None, now: Standing | None) -> Verdict | None:
-    """ "The row's rule." """
+    """“The row's rule”."""
     rules = {
         "owner wins": owner_wins,
         "stage owner wins": owner_wins,
@@ -126,12 +126,12 @@ def step_14_rule(matrix: Matrix, spec: Field, write: Written, grant: Grant | Non
 
 
 def owner_wins(_matrix: Matrix, _spec: Field, write: Written, grant: Grant | None, _now: Standing | None) -> Verdict:
-    """ "A seen write → applied. Unseen: under an owner grant → applied; anyone else's → ``rejected: stale``." """
+    """“A seen write → applied. Unseen: under an owner grant → applied; anyone else's → ``rejected: stale``”."""
     return APPLIED if write.seen or is_owner(grant) else STALE
 
 
 def stage_map(matrix: Matrix, spec: Field, write: Written, grant: Grant | None, now: Standing | None) -> Verdict:
-    """ "As *owner wins*, and the step current → new must be in the map." """
+    """“As *owner wins*, and the step current → new must be in the map”."""
     verdict = owner_wins(matrix, spec, write, grant, now)
     if verdict is STALE or now is None or write.value in matrix.stages.map[str(now.value)]:
         return verdict
@@ -151,19 +151,19 @@ def at(evidence: Evidence | None) -> int:
 
 
 def ahead(matrix: Matrix, write: Written) -> bool:
-    """ "An evidence time in the future beyond the skew (against the broker's time)." """
+    """“An evidence time in the future beyond the skew (against the broker's time)”."""
     return write.evidence is not None and write.evidence.at is not None and write.evidence.at - write.now > matrix.skew
 
 
 def later(write: Written, now: Standing) -> Verdict:
-    """ "The later wins, the older → ``stale``, equal and different → ``queued: tie``." """
+    """“The later wins, the older → ``stale``, equal and different → ``queued: tie``”."""
     if at(write.evidence) != at(now.evidence):
         return APPLIED if at(write.evidence) > at(now.evidence) else STALE
     return APPLIED if write.value == now.value else Verdict("queued", "tie")
 
 
 def latest_validated(matrix: Matrix, _spec: Field, write: Written, _grant: Grant | None, now: Standing | None) -> Verdict:
-    """ "Without ``by``, or without a time → ``not_validated``; a later completion wins whatever arrived first …" """
+    """“Without ``by``, or without a time → ``not_validated``; a later completion wins whatever arrived first…”."""
     if write.value is None:
         return taking_back(write, now)
     if not complete(write.evidence):
@@ -176,7 +176,7 @@ def latest_validated(matrix: Matrix, _spec: Field, write: Written, _grant: Grant
 
 
 def taking_back(write: Written, now: Standing | None) -> Verdict:
-    """ "Gives a reason, else ``reason_required``, and names the completion …, else ``stale``; then it is applied." """
+    """“Gives a reason, else ``reason_required``, and names the completion…, else ``stale``; then it is applied”."""
     if write.reason is None:
         return Verdict("rejected", "reason_required")
     if now is None:
@@ -191,7 +191,7 @@ def taking_back(write: Written, now: Standing | None) -> Verdict:
 
 
 def latest_confirmed(matrix: Matrix, _spec: Field, write: Written, _grant: Grant | None, now: Standing | None) -> Verdict:
-    """ "Unconfirmed over confirmed → ``not_confirmed``; both confirmed: the later; both unconfirmed: seen → applied." """
+    """“Unconfirmed over confirmed → ``not_confirmed``; both confirmed: the later; both unconfirmed: seen → applied”."""
     if ahead(matrix, write):
         return Verdict("queued", "clock")
     confirmed = complete(write.evidence)

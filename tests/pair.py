@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import msgspec
+
+from histories import Clinic, Step, line
+from oracle import Oracle
+from oracle_record import Expected, canonical
 from ownership_stream.decide import decide
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Change, Decision, Evidence, RecordState, SystemState, Value
-
-from histories import Clinic, Step, line
-from oracle import Expected, Oracle, canonical
 
 NOBODY: frozenset[str] = frozenset()
 pack = msgspec.msgpack.encode
@@ -132,6 +133,11 @@ def laid_out(matrix: Matrix, decision: Decision, change: Change) -> Expected:
             for system, seat in systems.items()
         },
         present={system: seat.present for system, seat in systems.items()},
+        guards={
+            name: (one.restores, one.answers, sorted(one.told))
+            for name, one in state.fields.items()
+            if one.restores or one.answers or one.told
+        },
         version=state.version,
         stage=state.stages[-1][1] if state.stages else None,
         care_started=state.care_started,

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import hypothesis.strategies as st
 import msgspec
+
+from histories import ACTORS, CRM, DOMAIN, EHR, SOURCES, START, SUMMARIES, Actor, Column, Source, coerced, line
+from oracle_record import canonical
 from ownership_stream.decide import decide
 from ownership_stream.matrix.compiled import Summary
 from ownership_stream.model import Change, Decision, Evidence, RecordState, SystemState, Value
-
-from histories import ACTORS, CRM, DOMAIN, EHR, SOURCES, START, SUMMARIES, Actor, Column, Source, coerced, line
-from oracle import canonical
 from small_matrix import MATRIX
 
 SYNC = Actor("sync", None, "automation")

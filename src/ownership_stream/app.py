@@ -286,7 +286,7 @@ class Worker:
         self.http_port: int | None = None
         self._site: web.AppRunner | None = None
         self._chores: list[asyncio.Task[None]] = []
-        self._deadline = threading.Timer(LAST_SECONDS, _give_up)
+        self._deadline: threading.Timer | None = None
 
     async def start(self) -> None:
         """Answers HTTP first, then joins the group."""
@@ -315,13 +315,15 @@ class Worker:
 
     async def stop(self) -> None:
         """Settles what is at work, leaves the group, answers no more."""
+        self._end_within(self._config.grace_seconds + LAST_SECONDS)
         for chore in self._chores:
             chore.cancel()
         await self.lanes.close()
         await self.app.stop()
         if self._site is not None:
             await self._site.cleanup()
-        self._deadline.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
         if self._failed.done():
             self._failed.exception()
 
@@ -348,6 +350,12 @@ class Worker:
         """Ends the worker with this error; if it does not end in time, it is ended."""
         if not self._failed.done():
             self._failed.set_exception(error)
+            self._end_within(LAST_SECONDS)
+
+    def _end_within(self, seconds: float) -> None:
+        """Ends the process if the worker has not stopped by then: Faust is known to hang now and then."""
+        if self._deadline is None:
+            self._deadline = threading.Timer(seconds, _give_up)
             self._deadline.daemon = True
             self._deadline.start()
 
@@ -381,7 +389,7 @@ class Worker:
 
 def _give_up() -> None:
     """Ends the process: a worker that must end and does not would hold its lanes from those who could work."""
-    _log.critical("the worker did not end within %.0f s after its error, and is ended", LAST_SECONDS)
+    _log.critical("the worker did not stop in time, and is ended")
     _exit(ExitCode.FAILED)
 
 

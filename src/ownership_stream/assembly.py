@@ -4,14 +4,15 @@ Everything that can be wrong with settings, matrix and source mappings is found 
 starts nothing and runs nothing.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from ownership_stream import sources
 from ownership_stream.app import Stage, WorkerConfig, redis_store, worker_config
 from ownership_stream.errors import BadInputError
-from ownership_stream.matrix import compile as matrices
+from ownership_stream.matrix.compile import load_document
 from ownership_stream.matrix.compiled import Matrix
+from ownership_stream.matrix.lint import lint
 from ownership_stream.settings import Mode, Settings
 from ownership_stream.sources import IGNORED, REASONS, Mapping, Writer
 from ownership_stream.steps import DEAD_LETTER_REASONS, DecideStep, IntakeStep, MatchStep, Topics
@@ -36,15 +37,10 @@ class Assembly(NamedTuple):
 def assemble(settings: Settings, *, waived: Collection[str] = ()) -> Assembly:
     """The parts of a worker; ``waived`` are the checks that the embedded stack cannot answer.
 
-    Raises ``BadInputError`` with every mistake in the matrix and the source mappings, each at its place.
+    Raises ``BadInputError`` with every mistake in the matrix and the source mappings, each at its place: what
+    ``ownership-stream matrix check`` refuses, no worker works by.
     """
-    matrix = matrices.load(settings.matrix_path)
-    mappings = tuple(document.mapping for document in sources.load_all(settings.sources_path, matrix))
-    missing = [system for system in matrix.systems if system not in {mapping.system for mapping in mappings}]
-    if missing:
-        raise BadInputError(
-            *(f"{settings.sources_path}: no source mapping for system `{system}`" for system in missing)
-        )
+    matrix, mappings = documents(settings)
     counts = _telemetry(settings, matrix)
     config = worker_config(settings, waived=waived)
     store = redis_store(settings, waived=waived)
@@ -66,13 +62,48 @@ def assemble(settings: Settings, *, waived: Collection[str] = ()) -> Assembly:
     )
 
 
+def documents(settings: Settings) -> tuple[Matrix, tuple[Mapping, ...]]:
+    """The matrix and its source mappings, each sound by itself and all of them together; raises ``BadInputError``."""
+    document = load_document(settings.matrix_path)
+    found = sources.load_all(settings.sources_path, document.matrix)
+    columns = {one.mapping.source: one.columns() for one in found}
+    # Only warnings depend on the day, and whoever starts a worker is not who reviews the document.
+    findings = lint(document, document.review.last, columns)
+    mappings = tuple(one.mapping for one in found)
+    problems = [str(finding) for finding in findings if finding.severity == "error"]
+    problems += _misnamed(settings, mappings)
+    if problems:
+        raise BadInputError(*problems)
+    return document.matrix, mappings
+
+
+def _misnamed(settings: Settings, mappings: Collection[Mapping]) -> Iterator[str]:
+    """Sources in the settings that no mapping has, and topics that two sources read."""
+    known = [mapping.source for mapping in mappings]
+    for setting in ("source_topics", "source_epoch"):
+        for source in getattr(settings, setting):
+            if source not in known:
+                yield f"setting `{setting}`: no mapping in {settings.sources_path} is of source `{source}`"
+    readers: dict[str, str] = {}
+    for mapping in mappings:
+        for topic in topics_read(settings, mapping):
+            first = readers.setdefault(topic, mapping.source)
+            if first != mapping.source:
+                yield f"setting `source_topics`: topic `{topic}` is read by `{first}` and by `{mapping.source}`"
+
+
+def topics_read(settings: Settings, mapping: Mapping) -> Sequence[str]:
+    """The topics of a source: those of its mapping, unless the settings name others."""
+    return settings.source_topics.get(mapping.source, mapping.topics)
+
+
 def stages(settings: Settings, matrix: Matrix, mappings: tuple[Mapping, ...]) -> tuple[Stage, ...]:
     """Intake over every source topic, decide over ``ownership.changes``, match over ``ownership.matches``."""
     topics = topics_of(settings, matrix)
     decoders = {
         topic: sources.decoder(mapping, matrix, epoch=settings.source_epoch.get(mapping.source, 0))
         for mapping in mappings
-        for topic in settings.source_topics.get(mapping.source, mapping.topics)
+        for topic in topics_read(settings, mapping)
     }
     writers = {mapping.system: Writer(mapping, matrix) for mapping in mappings}
     observe = settings.mode is Mode.OBSERVE

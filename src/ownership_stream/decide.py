@@ -325,7 +325,7 @@ def _decide_again(draft: Draft, reason: str) -> None:
             _judge(draft, current, write)
         draft.touch(field.name)
         if write.outcome == "queued":
-            draft.alter_case("joined", replace(case, reason=write.reason))
+            draft.alter_case("changed", replace(case, reason=write.reason))
             write.joined = True
         elif write.outcome == "rejected":
             draft.close_case(field.name, "superseded")

@@ -127,7 +127,7 @@ def _attested(draft: Draft, system: SystemState, fresh: Fresh, moved: dict[str, 
         return []
     writes = []
     for name, needs_grant in names.items():
-        if name not in moved and name in matrix.fields:
+        if name not in moved and name in system.shown and name in matrix.fields:
             write = _write(draft, system, fresh, matrix.fields[name], system.shown.get(name))
             write.needs_grant = needs_grant
             writes.append(write)
@@ -215,6 +215,7 @@ def _baseline(draft: Draft, write: Write) -> None:
     first = not current.version
     trusted = key == draft.owner(field) and (newer if not first else write.value is not None)
     if not trusted or (stage and write.value not in draft.matrix.stages.map):
+        draft.forgive(key, name)
         if write.value != draft.expected(key, name, field):
             draft.excuse(key, name)
         return
@@ -240,6 +241,7 @@ def _requested(draft: Draft, system: SystemState, fresh: Fresh) -> list[Write]:
             draft.noops += 1
             continue
         system.requested = {**system.requested, name: whole}
+        draft.touch(name)
         if field is None or whole is None:
             draft.noops += 1
             continue

@@ -272,8 +272,8 @@ class Draft:
         self._put_case("opened", opened)
         return False
 
-    def alter_case(self, how: Literal["joined", "escalated"], case: Case) -> None:
-        """An open case in a new form: escalated, or joined where a re-decision gave it another reason."""
+    def alter_case(self, how: Literal["changed", "escalated"], case: Case) -> None:
+        """An open case in a new form: escalated, or with the other reason that a re-decision gave it."""
         self._put_case(how, case)
 
     def close_case(self, name: str, how: Literal["converged", "superseded"]) -> None:
@@ -283,7 +283,7 @@ class Draft:
             self.cases = without(self.cases, name)
             self.case_events += (CaseEvent(how, case),)
 
-    def _put_case(self, how: Literal["opened", "joined", "escalated"], case: Case) -> None:
+    def _put_case(self, how: Literal["opened", "joined", "changed", "escalated"], case: Case) -> None:
         self.cases = {**self.cases, case.field: case}
         self.case_events += (CaseEvent(how, case),)
 

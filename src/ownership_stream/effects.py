@@ -18,7 +18,7 @@ SNAPSHOT_GRANT: Final = "owner: snapshot"
 def take_effect(draft: Draft, write: Write) -> None:
     """What an outcome does to the state; sends follow in *close*."""
     name = write.field.name
-    if not write.needs_grant or write.outcome != "noop":
+    if write.outcome != "noop":
         draft.touch(name)
     EFFECTS[write.outcome](draft, write)
 

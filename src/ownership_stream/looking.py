@@ -5,11 +5,11 @@ Nothing is written, no offset is committed, no group is joined.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 import msgspec
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Message
 from confluent_kafka.admin import AdminClient
 
 from ownership_stream.errors import BadInputError
@@ -84,9 +84,9 @@ class Looker:
         key = record.encode()
         for messages in self._broker.read(topic, partition, extent.start, extent.end):
             for message in messages:
-                if message.key() == key:
-                    with suppress(WireError):
-                        yield _received(JSON.read_change(message.value() or b""), message.timestamp()[1])
+                change = _change_in(message) if message.key() == key else None
+                if change is not None:
+                    yield change
 
     def _prefix(self, partition: int) -> str:
         return key_prefix(self._settings.app_id, self._topic_id, partition)
@@ -115,7 +115,11 @@ def _waived(client: Mapping[str, str]) -> frozenset[str]:
     return frozenset({WAIVE_TOPIC_IDS, WAIVE_CHECKSUMS}) if mock else frozenset()
 
 
-def _received(change: Change, timestamp: int) -> Change:
+def _change_in(message: Message) -> Change | None:
+    try:
+        change = JSON.read_change(message.value() or b"")
+    except WireError:
+        return None
     # Freshly decoded and nobody else's yet, as in the decide step.
-    msgspec.structs.force_setattr(change, "received", timestamp)
+    msgspec.structs.force_setattr(change, "received", message.timestamp()[1])
     return change

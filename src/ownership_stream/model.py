@@ -266,9 +266,9 @@ class Send(msgspec.Struct, frozen=True, gc=False):
 
 
 class CaseEvent(msgspec.Struct, frozen=True, gc=False):
-    """A case was ``opened``, ``joined``, ``escalated``, or closed: ``converged`` or ``superseded``."""
+    """A case was ``opened``, ``joined``, ``changed`` its reason, ``escalated``, ``converged`` or was ``superseded``."""
 
-    event: Literal["opened", "joined", "escalated", "converged", "superseded"]
+    event: Literal["opened", "joined", "changed", "escalated", "converged", "superseded"]
     case: Case
 
 

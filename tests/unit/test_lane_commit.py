@@ -36,7 +36,7 @@ def changes(kafka: MemoryKafka, values: Iterable[bytes | None], key: bytes | Non
 
 
 def test_each_record_is_settled_once_in_its_order() -> None:
-    """Outputs carry the count of their record so far: 1, 2, 3 over several batches."""
+    """Outputs carry the count of their record so far, over several batches, by a lane that never starts anew."""
     kafka, notes = MemoryKafka(), Notes()
     changes(kafka, [b"a", b"b", b"c"])
     work_off(new_lane(kafka, MemoryStore(), CountingStep(), notes), kafka, size=2)
@@ -44,6 +44,7 @@ def test_each_record_is_settled_once_in_its_order() -> None:
     assert [b"1 a", b"2 b", b"3 c"] == kafka.values(OUTPUT)
     assert 3 == kafka.offsets[INPUT, 0]
     assert {("changes",): 3} == dict(notes.counts)
+    assert 1 == len(notes.named("started"))
 
 
 def test_states_go_to_the_changelog_and_the_store_with_the_control_record_last() -> None:

@@ -1,12 +1,13 @@
 """`ownership-stream explain`: what a record's fields hold, who wrote them under which rule, and its last decisions."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterator
+from itertools import chain
 
 import click
 import msgspec
-from rich.console import Console, Group
-from rich.table import Table
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from ownership_stream.cli import Session, pass_session, setting_flags
@@ -85,23 +86,26 @@ def _text(matrix: Matrix, page: Page) -> str:
     head += [Text(f"→ {page.case}", "yellow")] if page.case else []
     decisions = [_decision(matrix, one) for one in page.decisions]
     none = Text("no decision in the log that changed or refused anything", "dim")
+    fields = chain.from_iterable(map(_field, page.fields))
     title = Text("last decisions, oldest first", "bold")
     with console.capture() as capture:
-        console.print(Group(*head, Text(), _fields(page.fields), title, *(decisions or [none])))
+        console.print(Group(*head, Text(), *fields, Text(), title, *(decisions or [none])))
     return capture.get().rstrip()
 
 
-def _fields(fields: Iterable[Standing]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("field", "value", "version", "owner", "written by", "at", "under"):
-        table.add_column(name, overflow="fold")
-    for one in fields:
-        under = ", ".join(word for word in (one.rule, one.grant, one.evidence) if word)
-        value = "none" if one.value is None else _value(one.value)
-        table.add_row(one.field, value, str(one.version or ""), one.owner, one.writer, one.time, under)
-        for note in (*one.disagreeing, *([one.case] if one.case else [])):
-            table.add_row("", Text(f"→ {note}", "yellow"))
-    return table
+def _field(one: Standing) -> Iterator[RenderableType]:
+    """A field in a few lines: its value, where that came from, and what is the matter with it."""
+    value = "none" if one.value is None else _value(one.value)
+    yield Text.assemble((one.field, "bold"), f"  {value}  ", (f"owner {one.owner}, rule {one.rule}", "dim"))
+    if one.version:
+        origin = (f"version {one.version}", one.time, one.writer, one.grant, one.evidence and f"evidence {one.evidence}")
+        yield _indented(Text(", ".join(word for word in origin if word), "dim"))
+    for note in (*one.disagreeing, *([one.case] if one.case else [])):
+        yield _indented(Text(f"→ {note}", "yellow"))
+
+
+def _indented(text: Text) -> Padding:
+    return Padding(text, (0, 0, 0, 2))
 
 
 def _value(value: object) -> str:

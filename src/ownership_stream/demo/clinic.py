@@ -7,7 +7,7 @@ summary compares two books kept apart.
 
 import heapq
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from time import monotonic, time
@@ -16,14 +16,12 @@ from zlib import crc32
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
 
-from ownership_stream.demo.actions import Action, Create, Edit, Noise, Planned, Reread, Resend
-from ownership_stream.demo.people import STAFF, Given, Written
+from ownership_stream.demo.actions import Action, Edit, Planned
+from ownership_stream.demo.desk import Desk, key_of
 from ownership_stream.demo.plan import Plan
 from ownership_stream.demo.systems import Event, System
 from ownership_stream.errors import UnavailableError
-from ownership_stream.identity import salesforce_id
-from ownership_stream.matrix.compiled import Matrix, Summary
-from ownership_stream.model import Op
+from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.wire import JSON, Apply
 
 LANDING_SECONDS: Final = 0.12
@@ -40,9 +38,6 @@ CALM: Final = 12
 """How much slower the mix is during the opening."""
 LATE_SECONDS: Final = 0.5
 """A clinic that was held up does not make up for more than this."""
-NOISE_KEY: Final = b'{"noise":1}'
-TAIL: Final = 20
-"""Last records that a connector may send again."""
 
 
 class Books:
@@ -72,8 +67,10 @@ class Clinic:
         rate: float,
     ) -> None:
         self.books = Books()
-        self.patients = 0
-        self._matrix, self._systems, self._plan = matrix, systems, plan
+        self.held = False
+        """Whether the mix waits for the stream: the embedded broker keeps little, and nothing may be overtaken."""
+        self._systems, self._plan = systems, plan
+        self._desk = Desk(matrix, systems, _now())
         self._partitions, self._rate = partitions, rate
         self._producer = Producer({**client, "linger.ms": 2, "enable.idempotence": True})
         self._consumer = Consumer(
@@ -84,10 +81,8 @@ class Clinic:
         self._consumer.assign(
             [TopicPartition(topic, n, OFFSET_BEGINNING) for topic in topics for n in range(partitions)]
         )
-        self._began = _now()
         self._due: list[tuple[float, int, Action | Callable[[], None]]] = []
         self._order = count()
-        self._tails: dict[str, deque[Event]] = {name: deque(maxlen=TAIL) for name in systems}
         self._answers: dict[tuple[str, str], tuple[Edit, int]] = {}
         self._editing = threading.Event()
         self._ending = threading.Event()
@@ -114,6 +109,11 @@ class Clinic:
         self._consumer.close()
 
     @property
+    def patients(self) -> int:
+        """How many have been seen."""
+        return self._desk.patients
+
+    @property
     def is_open(self) -> bool:
         """Whether it ever opened."""
         return self._thread.ident is not None
@@ -136,9 +136,9 @@ class Clinic:
         mix, turn = self._plan.mix(), began + QUIET_SECONDS
         while not self._ending.is_set():
             now = monotonic()
-            if self._editing.is_set():
+            if self._editing.is_set() and not self.held:
                 turn = self._mix(mix, turn, now, self._rate if now - began > OPENING_SECONDS else self._rate / CALM)
-            elif any(not callable(do) for _, _, do in self._due):
+            elif not self._editing.is_set() and any(not callable(do) for _, _, do in self._due):
                 self._due = [due for due in self._due if callable(due[2])]
                 heapq.heapify(self._due)
             while self._due and self._due[0][0] <= now:
@@ -169,74 +169,13 @@ class Clinic:
     # ------------------------------------------------------------------------------------------------ what is done
 
     def _do(self, action: Action) -> None:
-        events = self._events(action)
+        events = self._desk.carry_out(action, _now())
         if events:
             self.books.kinds[type(action).__name__.lower()] += 1
+        if isinstance(action, Edit) and action.answers:
+            self._answers.setdefault((action.system, key_of(action.system, action.patient)), (action, ANSWERS))
         for event in events:
-            self._send(action.system, event)
-
-    def _events(self, action: Action) -> list[Event]:
-        match action:
-            case Edit():
-                return self._edit(action)
-            case Create():
-                return self._create(action)
-            case Noise():
-                return [Event(self._systems[action.system].topic, NOISE_KEY, action.value)]
-            case Resend():
-                return list(self._tails[action.system])[-action.records :]
-        system, key = self._systems[action.system], self._key(action.system, action.patient)
-        if key not in system.rows:
-            return []
-        return (
-            [system.snapshot(key, _now())]
-            if isinstance(action, Reread)
-            else system.delete(key, STAFF[action.writer], _now())
-        )
-
-    def _edit(self, edit: Edit) -> list[Event]:
-        system, key = self._systems[edit.system], self._key(edit.system, edit.patient)
-        row = system.rows.get(key)
-        if row is None:
-            return []
-        if edit.answers:
-            self._answers.setdefault((edit.system, key), (edit, ANSWERS))
-        event = system.edit(
-            key,
-            {name: self._shown(edit, name, value) for name, value in edit.given.items()},
-            STAFF[edit.writer],
-            _now() - 1000 * edit.late,
-            reason=edit.reason,
-            base={"": None, "seen": row.version, "old": 0}[edit.base],
-            confirmed=edit.confirmed,
-            use=edit.use,
-        )
-        return [event]
-
-    def _shown(self, edit: Edit, name: str, value: Written) -> Written:
-        """What the writer's system can show of the value; a column compared or asked takes it as it is."""
-        return value if edit.use != "input" else self._view(edit.system, name, value)
-
-    def _view(self, system: str, name: str, value: Written) -> Written:
-        view = self._matrix.fields[name].views[system]
-        if isinstance(view, Summary) and not isinstance(value, Mapping) and value is not None:
-            return view.of(str(value))
-        return value
-
-    def _create(self, create: Create) -> list[Event]:
-        name = create.system
-        system, key = self._systems[name], self._key(name, create.patient)
-        given: Given = {field: self._view(name, field, value) for field, value in create.given.items()}
-        if name == "crm" or not create.linked:
-            self.patients += 1
-        link = _contact(create.patient) if create.linked else ""
-        # What both systems have from the start has the same times in both.
-        at = self._began if create.snapshot else _now()
-        op: Op = "r" if create.snapshot else "c"
-        return [system.create(key, given, STAFF[create.writer], at, link=link, op=op)]
-
-    def _key(self, system: str, patient: int) -> str:
-        return _contact(patient) if system == "crm" else str(1_000 + patient)
+            self._send(event)
 
     # ------------------------------------------------------------------------------------------------ what lands
 
@@ -255,7 +194,7 @@ class Clinic:
         echo = system.apply(key, apply.after, sync.change_id, sync.version, _now())
         self.books.kinds["landed" if echo else "not landed"] += 1
         if echo is not None:
-            self._send(name, echo)
+            self._send(echo)
             self._answer(name, key, apply)
         self.books.landed[name] += 1
 
@@ -269,9 +208,7 @@ class Clinic:
             self._answers[system, key] = (edit, left - 1)
             self._at(monotonic() + ANSWER_SECONDS, edit)
 
-    def _send(self, system: str, event: Event) -> None:
-        if event.value is not None and event not in self._tails[system]:
-            self._tails[system].append(event)
+    def _send(self, event: Event) -> None:
         partition = crc32(event.key or b"") % self._partitions
         topic = event.topic
 
@@ -282,11 +219,6 @@ class Clinic:
                 self.error = KafkaException(error)
 
         self._producer.produce(topic, event.value, event.key, partition, on_delivery=told)
-
-
-def _contact(patient: int) -> str:
-    """The CRM's id of a patient, which is the record id."""
-    return salesforce_id(f"0032X00002QU{patient:03d}")
 
 
 def _now() -> int:

@@ -34,6 +34,8 @@ SENTENCE_SECONDS: Final = 0.6
 PLAIN_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.1
 DRAIN_SECONDS: Final = 30.0
+BEHIND: Final = 200
+"""Records on their way at which the clinic waits: a slow machine is given less to do."""
 RATE_FRAMES: Final = 10
 
 
@@ -155,10 +157,19 @@ class Demo:
                 sentence = self._watch.latest()
                 if sentence is not None:
                     self._view.tell(sentence)
+            self._clinic.held = self._behind() > BEHIND
             if now - drawn >= pause:
                 drawn = now
-                show(self._frame("at work", self._watch.picture()))
+                state = "the clinic waits for the stream" if self._clinic.held else "at work"
+                show(self._frame(state, self._watch.picture()))
             stop.wait(min(LOOK_SECONDS, max(0.0, until - now)))
+
+    def _behind(self) -> int:
+        """Records of the two systems, and changes made of them, that are not settled yet."""
+        processed = self._watch.samples(("records_processed_total",))["records_processed"]
+        read, decided = _sum(processed, "intake"), _sum(processed, "decide")
+        sent, on_changes = sum(self._clinic.books.sent.values()), self._watch.records[self._topics.changes]
+        return sent - read + on_changes - decided
 
     def _draw(self, live: Live, frame: Frame) -> None:
         self._view.show(frame)

@@ -217,10 +217,10 @@ class Watch:
     def samples(self, metrics: Iterable[str] = WATCHED) -> Samples:
         """These metrics, as /metrics shows them."""
         names = [f"{PREFIX}{name}" for name in metrics]
-        found: Samples = {}
+        found: Samples = {name.removesuffix("_total"): {} for name in metrics}
         for family in self._telemetry.registry.restricted_registry(names).collect():
             name = family.name.removeprefix(PREFIX)
-            series = found.setdefault(name, {})
+            series = found[name]
             for sample in family.samples:
                 labels = tuple(value for label, value in sample.labels.items() if label != "mode")
                 series[labels] = sample.value

@@ -6,7 +6,6 @@ Kafka: the transport hands batches in by `deliver` and is asked for them through
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar
 
 from ownership_stream.errors import OwnershipError, UnavailableError
@@ -121,11 +120,11 @@ class LaneRunner:
         self._feed.end(self.id.topic, self.id.partition)
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError, Exception):  # its error, if any, has been told where it arose
-                await self._task
+            await asyncio.wait({self._task})
         if self._busy is not None and not self._busy.done():
-            with suppress(Exception):  # an unsettled batch is the next holder's
-                await asyncio.wait_for(asyncio.shield(self._busy), grace)
+            # Whatever becomes of it: an unsettled batch is the next holder's.
+            self._busy.add_done_callback(asyncio.Future.exception)
+            await asyncio.wait({self._busy}, timeout=grace)
         self._lane.close()
         self._observer.stopped(self.id)
 

@@ -65,7 +65,7 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True):
     whoever finds it in a queue. Times are milliseconds since 1970.
     """
 
-    event: Literal["decided", "opened", "joined", "escalated", "converged", "superseded"]
+    event: Literal["decided", "opened", "joined", "changed", "escalated", "converged", "superseded"]
     record: str
     field: str
     """``""``: the record as a whole."""
