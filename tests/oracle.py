@@ -291,6 +291,8 @@ class Oracle(Consequences):
             if verdict.outcome == "applied":
                 self.current[write.field] = replace_current(now, write, verdict.grant)
                 self.supersede(write.field)
+                if write.person:
+                    self.guards[write.field] = Guard()
                 self.end(write, "applied", "evidence")
                 return True
         self.end(write, "noop")

@@ -149,9 +149,10 @@ class Consequences(Record):
                 for system in self.seats:
                     self.settle(system, name, handed=name in handed)
         for system, seat in self.seats.items():
-            for name in list(seat.refused):
+            for name in self.matrix.fields:
                 if self.agrees(system, name):
-                    del seat.refused[name]
+                    seat.refused.pop(name, None)
+                    seat.baseline.discard(name)
 
     def touched(self, name: str) -> bool:
         """“Its shown, requested or current value changed, it has an outcome other than ``noop`` and ``replay``”."""

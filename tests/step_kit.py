@@ -66,7 +66,9 @@ def log_record(change: Change, offset: int, *, partition: int | None = None, tim
     """The change as it stands on `ownership.changes`, by default where it belongs; the broker's time is the offset's."""
     key, value, headers = change_message(change)
     where = partition_of(change.record, TOPICS.partitions) if partition is None else partition
-    return Record(CHANGES, where, offset, START + offset * MINUTE if timestamp is None else timestamp, key, value, headers)
+    return Record(
+        CHANGES, where, offset, START + offset * MINUTE if timestamp is None else timestamp, key, value, headers
+    )
 
 
 class DecideLane:
@@ -143,7 +145,9 @@ def others_of(record: str, same: bool) -> str:
     """Another record's id, in the same partition or in another."""
     where = partition_of(record, TOPICS.partitions)
     return next(
-        name for number in range(100) if (partition_of(name := f"r{number}", TOPICS.partitions) == where) is same and name != record
+        name
+        for number in range(100)
+        if (partition_of(name := f"r{number}", TOPICS.partitions) == where) is same and name != record
     )
 
 

@@ -112,6 +112,7 @@ def worker_config(settings: Settings, *, waived: Collection[str] = ()) -> Worker
     lane = LaneConfig(
         app=settings.app_id,
         client=librdkafka_config(settings),
+        control_topic=settings.topic_lanes,
         record_limit=record_limit(settings),
         transaction_seconds=settings.transaction_timeout_seconds,
         message_seconds=settings.message_timeout_seconds,

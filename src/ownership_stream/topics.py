@@ -19,7 +19,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, b
 )
 
 from ownership_stream.errors import UnavailableError
-from ownership_stream.lane.contract import CONTROL_TOPIC
 from ownership_stream.settings import Settings
 
 # What a dead letter needs beside its source record, whole: headers, and the wire's own.
@@ -86,7 +85,7 @@ def owned_topics(settings: Settings, systems: Sequence[str] = SYSTEMS) -> list[T
         (settings.topic_conflicts, settings.partitions, kept),
         (settings.topic_resolutions, settings.partitions, kept),
         (settings.topic_dead_letters, settings.partitions, kept),
-        (CONTROL_TOPIC, 1, control),
+        (settings.topic_lanes, 1, control),
     ]
     return [Topic(name, partitions, settings.replication_factor, config) for name, partitions, config in table]
 

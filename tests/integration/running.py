@@ -30,6 +30,7 @@ from ownership_stream.settings import Settings
 from ownership_stream.topics import owned_topics
 
 DEADLINE = 60.0
+LARGEST = 4_000_000
 SRC = Path(__file__).parents[2] / "src"
 _numbers = count()
 
@@ -64,7 +65,9 @@ class Running:
         self.fed = 0
         self.error: BaseException | None = None
         self._broker = Broker(assembly.config.lane)
-        self._producer = Producer({"bootstrap.servers": settings.brokers, "log_level": 0, "linger.ms": 0})
+        self._producer = Producer(
+            {"bootstrap.servers": settings.brokers, "log_level": 0, "linger.ms": 0, "message.max.bytes": LARGEST}
+        )
         self._thread = threading.Thread(target=self._run, name="whole worker")
         self._started = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -172,7 +175,9 @@ class Running:
     def metric(self, name: str, *by: str) -> dict[Any, int]:
         """A counter that is not zero: by the values of these labels (one: the value itself), or all in one under ()."""
         found: Counter[Any] = Counter()
-        lines = [line for line in self.get("/metrics")[1].splitlines(keepends=True) if f"ownership_{name}_total" in line]
+        lines = [
+            line for line in self.get("/metrics")[1].splitlines(keepends=True) if f"ownership_{name}_total" in line
+        ]
         assert lines
         for family in text_string_to_metric_families("".join(lines)):
             for sample in family.samples:

@@ -52,20 +52,26 @@ GOOD_BYTES = ehr()
 BAD: dict[str, Bad] = {
     "bytes that are no UTF-8": Bad("ehr", "not_json", b"\xff\xfe\x00 " + MARK.encode()),
     "half a record": Bad("ehr", "not_json", GOOD_BYTES[: len(GOOD_BYTES) // 2]),
-    "a registry's frame": Bad("ehr", "not_json", b"\x00\x00\x00\x00\x07" + MARK.encode(), message="set the connector's"),
+    "a registry's frame": Bad(
+        "ehr", "not_json", b"\x00\x00\x00\x00\x07" + MARK.encode(), message="set the connector's"
+    ),
     "another shape": Bad("crm", "not_an_envelope", packed({"LastName": MARK})),
     "a list": Bad("ehr", "not_an_envelope", packed([MARK])),
     "a text where a number is due": Bad("ehr", "wrong_type", ehr(birth_date=MARK), message="`birth_date`"),
     "a number where a text is due": Bad("ehr", "wrong_type", ehr(family_name=7), message="`family_name`"),
     "an object where a text is due": Bad("ehr", "wrong_type", ehr(family_name={MARK: MARK}), message="`family_name`"),
-    "a fraction where a whole number is due": Bad("ehr", "not_canonical", ehr(base_version=1.5), message="`base_version`"),
+    "a fraction where a whole number is due": Bad(
+        "ehr", "not_canonical", ehr(base_version=1.5), message="`base_version`"
+    ),
     "no choice of its field": Bad("ehr", "not_canonical", ehr(sex=MARK), message="`sex`"),
     "the CRM's own wrong type": Bad("crm", "wrong_type", packed(changed(LastName=[MARK])), message="`LastName`"),
     "an unknown table": Bad("ehr", "unknown_table", packed(row_event(9, source={"table": "visit"}, city=MARK))),
     "an unknown entity": Bad("crm", "unknown_table", packed(changed(header={"entityName": "Lead"}, LastName=MARK))),
     "an unknown column": Bad("ehr", "unknown_column", ehr(shoe_size=MARK), message="`shoe_size`"),
     "a column named by a patient": Bad("ehr", "unknown_column", ehr(**{f"{MARK} was born": 1})),
-    "the CRM's unknown column": Bad("crm", "unknown_column", packed(changed(Shoe_Size__c=MARK)), message="`Shoe_Size__c`"),
+    "the CRM's unknown column": Bad(
+        "crm", "unknown_column", packed(changed(Shoe_Size__c=MARK)), message="`Shoe_Size__c`"
+    ),
     "no key at all": Bad("ehr", "missing_key", ehr(), key=None, message="message.key.columns"),
     "a null in the key column": Bad("ehr", "missing_key", ehr(patient_id=None), message="`patient_id`"),
     "a record id that cannot be one": Bad("ehr", "bad_key", ehr(crm_id=f"{MARK}\u0000")),
@@ -81,14 +87,18 @@ BAD: dict[str, Bad] = {
     "deep nesting of lists": Bad("ehr", "too_deep", b'{"op":"u","' + MARK.encode() + b'":' + b"[" * 100_000),
     "deep nesting of objects": Bad("crm", "too_deep", b'{"' + MARK.encode() + b'":' + b'{"a":' * 5_000),
     "half a surrogate pair, escaped": Bad("ehr", "not_json", GOOD_BYTES.replace(b'"city":null', b'"city":"\\ud800"')),
-    "half a surrogate pair, in bytes": Bad("ehr", "not_json", GOOD_BYTES.replace(b'"city":null', b'"city":"\xed\xa0\x80"')),
+    "half a surrogate pair, in bytes": Bad(
+        "ehr", "not_json", GOOD_BYTES.replace(b'"city":null', b'"city":"\xed\xa0\x80"')
+    ),
     "a column twice": Bad("ehr", "duplicate_key", GOOD_BYTES.replace(b'"city":', b'"city":"a","city":', 1)),
     "an operation twice": Bad("ehr", "duplicate_key", GOOD_BYTES.replace(b'"op":', b'"op":"d","op":', 1)),
     "the CRM's field twice": Bad(
         "crm", "duplicate_key", packed(changed(LastName=MARK)).replace(b'"Id":', b'"Email":"a","Id":', 1)
     ),
     "an event without position": Bad("ehr", "no_position", packed(row_event(9, source={"lsn": None}, city=MARK))),
-    "another connector's event": Bad("ehr", "unsupported", packed(row_event(9, source={"connector": "mysql"}, city=MARK))),
+    "another connector's event": Bad(
+        "ehr", "unsupported", packed(row_event(9, source={"connector": "mysql"}, city=MARK))
+    ),
     "an event that says too little": Bad(
         "crm", "needs_reread", packed(changed(header={"changeType": "GAP_UPDATE"}, LastName=MARK))
     ),

@@ -280,7 +280,9 @@ def test_restores_and_sends_are_counted_by_whom_they_go_to() -> None:
         pytest.param("c", {"primary": False}, {}, id="a row beside the primary one"),
     ],
 )
-def test_a_record_created_is_a_system_s_own_new_primary_row(op: Any, said: dict[str, Any], created: dict[Any, int]) -> None:
+def test_a_record_created_is_a_system_s_own_new_primary_row(
+    op: Any, said: dict[str, Any], created: dict[Any, int]
+) -> None:
     """Figure 1, below the line."""
     record = Counted(Record(MATRIX))
     record.row("crm", {"email": "a@x.org"}, by="growth_ops", op=op, **said)

@@ -176,7 +176,10 @@ def columns_missing(place: Path) -> list[str]:
 
 def unreachable(place: Path) -> list[str]:
     """What lint refuses: a stage that nobody comes to."""
-    spoil(place / "patient.yaml", ("    disqualified:   [new_lead]\n", "    disqualified:   [new_lead]\n    lost:  [new_lead]\n"))
+    spoil(
+        place / "patient.yaml",
+        ("    disqualified:   [new_lead]\n", "    disqualified:   [new_lead]\n    lost:  [new_lead]\n"),
+    )
     return ["stage `lost` is never reached"]
 
 

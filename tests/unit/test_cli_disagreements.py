@@ -96,7 +96,9 @@ def test_systems_that_agree_are_said_to(kept: Kept, capsys: pytest.CaptureFixtur
     assert [] == listed(capsys)
 
 
-def test_disagreements_are_counted_by_system_field_and_reason(quarrel: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+def test_disagreements_are_counted_by_system_field_and_reason(
+    quarrel: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Each reason in words; nobody's value."""
     assert ExitCode.OK == run(["disagreements"])
     out, err = capsys.readouterr()

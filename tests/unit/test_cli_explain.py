@@ -153,7 +153,9 @@ def test_a_record_is_found_by_the_beginning_of_its_hash(kept: Kept, capsys: pyte
     assert RECORD == shown(capsys, f"#{begin}")["record"]
 
 
-def test_nothing_decided_is_said(servers: Embedded, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_decided_is_said(
+    servers: Embedded, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A record that is there, with no decision that anybody would ask about; its stage is not known."""
     quiet = Kept(servers)
     quiet.decided(row("quiet", 0, "crm", {}, op="c"))
@@ -177,7 +179,9 @@ def test_a_case_of_the_record_itself_stands_at_the_top(
     assert "waits for Clinical Ops" in shown(capsys, RECORD)["case"]
 
 
-def test_in_observe_mode_nobody_was_sent_anything(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_observe_mode_nobody_was_sent_anything(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What the page says follows the mode of the worker."""
     monkeypatch.setenv("OWNERSHIP_MODE", "observe")
     page = shown(capsys, RECORD, "--all")

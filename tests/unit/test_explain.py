@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from deciding import MINUTE, START, Record, both
+from deciding import MINUTE, START, Record
 from histories import Step, histories
 from matrices import patient
 from ownership_stream.decide import decide

@@ -19,7 +19,6 @@ from ownership_stream.identity import (
     row_name,
     salesforce_id,
 )
-from ownership_stream.lane.contract import partition_of as lane_partition_of
 
 
 @pytest.mark.parametrize(
@@ -39,11 +38,9 @@ def test_partitions_are_frozen(record: str, of_8: int, of_12: int) -> None:
     assert (of_8, of_12) == (partition_of(record, 8), partition_of(record, 12))
 
 
-def test_the_lane_takes_the_same_partition_for_its_own() -> None:
-    """Whoever writes a record and whoever refuses a foreign one must agree."""
-    records = [f"ehr:{number}" for number in range(500)] + ["0032X00002QU10JQAT", "Jürgen"]
-
-    assert [partition_of(record, 7) for record in records] == [lane_partition_of(record, 7) for record in records]
+def test_a_records_partition_is_its_crc_32() -> None:
+    """The check value of CRC-32 (IEEE), so that any writer in any language can follow."""
+    assert 0xCBF43926 % 7 == partition_of("123456789", 7)
 
 
 def test_partitions_are_used_evenly() -> None:

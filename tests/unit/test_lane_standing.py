@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError
 from counting import CountingStep
 from lane_kit import INPUT, LANES, STATE, MemoryKafka, Notes, failure, new_lane, settle, work_off
 from ownership_stream.errors import UnavailableError
-from ownership_stream.lane import Control, LaneBrokenError, LaneConfig, LaneId, LaneRefusedError, partition_of
+from ownership_stream.lane import Control, LaneBrokenError, LaneConfig, LaneId, LaneRefusedError
 from ownership_stream.store import MemoryStore, Position, key_prefix
 
 PREFIX = key_prefix("test", f"id-of-{STATE}", 0)
@@ -239,9 +239,3 @@ def test_transactional_ids_name_stage_topic_and_partition() -> None:
     assert "app-intake-ehr.patient-3" == config.transactional_id(LaneId("intake", "ehr.patient", 3))
     assert "app" == config.consumer_group
     assert "own" == LaneConfig(app="app", group="own", client={}).consumer_group
-
-
-def test_a_records_partition_is_its_crc_32() -> None:
-    """The check value of CRC-32 (IEEE), so that any writer in any language can follow."""
-    assert 0xCBF43926 % 7 == partition_of("123456789", 7)
-    assert {0, 1, 2, 3} == {partition_of(f"r{number}", 4) for number in range(50)}

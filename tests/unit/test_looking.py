@@ -80,9 +80,7 @@ def test_another_application_s_records_are_not_seen(servers: Embedded, looker: L
     assert "stranger" not in {record for record, _ in looker.states()}
 
 
-@pytest.mark.parametrize(
-    ("said", "found"), [(ONE, ONE), ("#ab12", ONE), ("#ab9", NEAR), ("#c", FAR), ("#CD", FAR)]
-)
+@pytest.mark.parametrize(("said", "found"), [(ONE, ONE), ("#ab12", ONE), ("#ab9", NEAR), ("#c", FAR), ("#CD", FAR)])
 def test_a_record_is_found_by_its_id_or_the_beginning_of_its_hash(looker: Looker, said: str, found: str) -> None:
     """As logs and pages name it."""
     assert found == looker.find(said, hashed)
@@ -140,7 +138,9 @@ def test_looking_leaves_nothing_behind(kept: Kept) -> None:
         list(looker.changes(ONE))
     assert keys == sorted(kept.store._client.keys("*"))
     assert topics == admin.list_topics(timeout=10).topics.keys()
-    assert [] == [group.group_id for group in admin.list_consumer_groups().result().valid if group.group_id == kept.name]
+    assert [] == [
+        group.group_id for group in admin.list_consumer_groups().result().valid if group.group_id == kept.name
+    ]
 
 
 @pytest.mark.parametrize("what", ["brokers", "redis_url"])
@@ -150,5 +150,8 @@ def test_servers_that_are_away_are_named(kept: Kept, what: str, monkeypatch: pyt
     port = free_port()
     away = {"brokers": f"127.0.0.1:{port}", "redis_url": SecretStr(f"redis://127.0.0.1:{port}/0")}
     settings = kept.settings.model_copy(update={what: away[what]})
-    with pytest.raises(UnavailableError, match="^redis: " if what == "redis_url" else "^kafka: "), look(settings) as looker:
+    with (
+        pytest.raises(UnavailableError, match="^redis: " if what == "redis_url" else "^kafka: "),
+        look(settings) as looker,
+    ):
         looker.state(ONE)

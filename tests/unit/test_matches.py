@@ -56,8 +56,12 @@ def test_a_key_is_a_hash_that_says_nothing() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        pytest.param({"legal_name": {"family": "DOE", "given": "ann"}, "date_of_birth": "1980-01-02"}, id="in capitals"),
-        pytest.param({"legal_name": {"given": "Ann", "family": "Doe"}, "date_of_birth": "1980-01-02"}, id="other order"),
+        pytest.param(
+            {"legal_name": {"family": "DOE", "given": "ann"}, "date_of_birth": "1980-01-02"}, id="in capitals"
+        ),
+        pytest.param(
+            {"legal_name": {"given": "Ann", "family": "Doe"}, "date_of_birth": "1980-01-02"}, id="other order"
+        ),
     ],
 )
 def test_how_a_name_is_written_makes_no_other_person(other: dict[str, Any]) -> None:

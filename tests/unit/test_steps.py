@@ -1,8 +1,6 @@
 """The steps: what becomes of a batch of intake, decide and match, without lanes, brokers or stores."""
 
-import json
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,7 +8,6 @@ import pytest
 
 from ownership_stream import breaker, sources, steps
 from ownership_stream.decide import decide
-from ownership_stream.errors import OwnershipError
 from ownership_stream.identity import partition_of
 from ownership_stream.lane.contract import LaneRefusedError, Output, Record, StepResult
 from ownership_stream.matches import match_keys
@@ -18,13 +15,12 @@ from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import STATE_FORMAT, Change, Decision, Evidence, RecordState
 from ownership_stream.steps import BREAKER, DecideStep, IntakeStep, MatchStep, unpack
 from ownership_stream.store import DUE_BYTES, due_of
-from ownership_stream.wire import JSON, sighting_message
+from ownership_stream.wire import JSON
 from source_kit import CONTACT, CRM, CRM_TOPIC, EHR, EHR_TOPIC, MATRIX, changed, ehr_event, packed
 from step_kit import (
     CHANGES,
     MINUTE,
     START,
-    STATES,
     TOPICS,
     DecideLane,
     applies_in,
@@ -202,7 +198,9 @@ def test_a_bad_record_costs_its_neighbours_nothing() -> None:
 @pytest.mark.parametrize(
     ("stage", "reason"), [("decode", "internal"), ("step", "internal"), ("size", "size"), ("produce", "produce")]
 )
-@pytest.mark.parametrize("step", [intake(), decide_step(), MatchStep(TOPICS, state_topic="m")], ids=lambda step: step.name)
+@pytest.mark.parametrize(
+    "step", [intake(), decide_step(), MatchStep(TOPICS, state_topic="m")], ids=lambda step: step.name
+)
 def test_a_record_that_breaks_its_batch_is_buried_by_the_lane(step: Any, stage: str, reason: str) -> None:
     """Each step makes the letter in the same way, under a reason of the closed list."""
     record = Record("t", 3, 7, START, b"k", b"v", HEADERS)
@@ -288,7 +286,9 @@ def test_the_broker_s_time_is_when_a_change_was_received() -> None:
 def test_a_source_time_in_the_future_is_the_broker_s_time() -> None:
     """docs/rules.md, section 2, step 13: no clock ahead of ours wins by it."""
     lane = DecideLane()
-    lane.batch([log_record(row("r", 0, "crm", {"email": "a@x.org"}, "person", op="c", at=START * 2), 0, timestamp=START)])
+    lane.batch(
+        [log_record(row("r", 0, "crm", {"email": "a@x.org"}, "person", op="c", at=START * 2), 0, timestamp=START)]
+    )
     assert START == lane.state("r").fields["email"].at
 
 
@@ -379,12 +379,16 @@ def test_too_many_restores_withhold_what_a_system_is_sent(monkeypatch: pytest.Mo
     assert {"rejected: owner_policy": 5} == ends(result)
     assert [lane.offset - 3] == [(at - START) // MINUTE for at in breaker_of(lane).tripped.values()]
 
-    result = lane.decide(row("w4", 7, "ehr", {"email": "a@x.org"}, "person"), row("w4", 8, "crm", {"email": "b@x.org"}, "person"))
+    result = lane.decide(
+        row("w4", 7, "ehr", {"email": "a@x.org"}, "person"), row("w4", 8, "crm", {"email": "b@x.org"}, "person")
+    )
     assert [] == restored_to(result)
     assert ["b@x.org"] == [apply.after["email"] for apply in applies_in(result.outputs, "ehr")]
 
 
-def test_a_tripped_breaker_is_remembered_between_batches_until_a_person_resets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tripped_breaker_is_remembered_between_batches_until_a_person_resets_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It is a state of the lane's own; after the reset what is missing is sent."""
     monkeypatch.setattr(breaker, "LIMIT", 0)
     lane = DecideLane()

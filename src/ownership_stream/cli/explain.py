@@ -98,7 +98,13 @@ def _field(one: Standing) -> Iterator[RenderableType]:
     value = "none" if one.value is None else _value(one.value)
     yield Text.assemble((one.field, "bold"), f"  {value}  ", (f"owner {one.owner}, rule {one.rule}", "dim"))
     if one.version:
-        origin = (f"version {one.version}", one.time, one.writer, one.grant, one.evidence and f"evidence {one.evidence}")
+        origin = (
+            f"version {one.version}",
+            one.time,
+            one.writer,
+            one.grant,
+            one.evidence and f"evidence {one.evidence}",
+        )
         yield _indented(Text(", ".join(word for word in origin if word), "dim"))
     for note in (*one.disagreeing, *([one.case] if one.case else [])):
         yield _indented(Text(f"→ {note}", "yellow"))

@@ -22,7 +22,6 @@ from ownership_stream.lane.contract import (
     StepResult,
     Timings,
     control_key,
-    partition_of,
 )
 from ownership_stream.lane.runner import LaneRunner
 
@@ -46,5 +45,4 @@ __all__ = [
     "StepResult",
     "Timings",
     "control_key",
-    "partition_of",
 ]

@@ -9,14 +9,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol, Self
-from zlib import crc32
 
 from ownership_stream.errors import OwnershipError
 
 CONTROL_KEY: Final = "__lane"
 CONTROL_FORMAT: Final = 1
 # Where lanes without states keep their control records (docs/adr/0002).
-CONTROL_TOPIC: Final = "ownership.lanes"
 NO_TOPIC_ID: Final = "no-id"
 # What a record costs on the wire beside its key, value and headers: the batch's header (61 bytes) and the
 # record's own varints (at most 21), rounded up; Kafka protocol guide, "record batch", format 2.
@@ -212,7 +210,7 @@ class LaneConfig:
     app: str
     client: Mapping[str, str | int | float | bool]
     group: str = ""
-    control_topic: str = CONTROL_TOPIC
+    control_topic: str = "ownership.lanes"
     record_limit: int = 1_000_000
     record_limits: Mapping[str, int] = field(default_factory=dict)
     compression: str = "lz4"
@@ -259,15 +257,6 @@ class BatchRejectedError(Exception):
         super().__init__(f"{stage}: {error}")
         self.stage = stage
         self.error = error
-
-
-def partition_of(record_id: str, partitions: int) -> int:
-    """The partition of a record, for every topic keyed by record id.
-
-    Clients' default partitioners disagree for 9 keys of 10, so this one is passed explicitly by every writer:
-    CRC-32 (IEEE) of the id's UTF-8 bytes, modulo the number of partitions.
-    """
-    return crc32(record_id.encode()) % partitions
 
 
 def control_key(lane: LaneId, state_topic: str | None) -> bytes:
