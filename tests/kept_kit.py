@@ -1,10 +1,9 @@
-"""A log and states as a worker leaves them, on the embedded broker and fakeredis, for those who look at them afterwards."""
+"""A log and states as a worker leaves them, on the embedded broker and fakeredis, for those who look later."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from pydantic import SecretStr
@@ -119,8 +118,3 @@ def kept_servers() -> Iterator[Embedded]:
     """The embedded broker with fakeredis."""
     with Embedded(fake_redis=True) as embedded:
         yield embedded
-
-
-def rows(*said: Any) -> list[Change]:
-    """Changes out of lists of them."""
-    return [change for one in said for change in (one if isinstance(one, list) else [one])]

@@ -86,6 +86,7 @@ class Oracle(Consequences):
         for write, verdict in self.step_15_groups(waiting):
             self.conclude(write, verdict)
         if self.stage_became_known:
+            self.seed_late()
             self.redecide()
 
     def step_1_position(self, row: Row) -> bool:
@@ -164,9 +165,11 @@ class Oracle(Consequences):
             return self.end(write, "echo", landed)
         if not request and differs:
             seat.refused.pop(name, None)
-        if not request and self.change.op != "r":
+        if not request and differs and self.change.op != "r":
             seat.baseline.discard(name)
         if column == "compared":
+            if self.change.op == "r":
+                seat.baseline.add(name)
             return self.end(write, "noop")
         if self.change.op == "r":
             self.step_5_snapshot(write)
@@ -227,6 +230,8 @@ class Oracle(Consequences):
         if not refused or self.agrees(write.system, write.field):
             return False
         known = replace(write, phase=self.phase(write))
+        if self.matrix.fields[write.field].rule.startswith("latest"):
+            return write.reason is not None
         granted = fresh.actor is not None and oracle_rules.step_9_grant(self.matrix.fields[write.field], known) is not None
         return write.reason is not None or granted
 
@@ -274,6 +279,20 @@ class Oracle(Consequences):
         if name not in self.current or not self.agrees(write.system, name):
             self.seats[write.system].baseline.add(name)
 
+    def seed_late(self) -> None:
+        """“When the stage becomes known for the first time, a field whose owner it decides … is seeded likewise”."""
+        for name in self.matrix.by_stage:
+            system = self.owner(name)
+            seat = self.seats[system]
+            shown = seat.shown.get(name)
+            if name not in self.current and seat.present and name in seat.baseline and shown is not None:
+                owners = [one for one in self.matrix.fields[name].grants if one.kind == "owner" and one.system == system]
+                self.version = self.version_before + 1
+                at = min(self.change.at, self.now)
+                self.current[name] = Current(shown, self.version, at, system, "", None, owners[0], None)
+                self.first_seeds.add(name)
+                self.changed.add(name)
+
     def step_6_equal(self, write: Write) -> bool:
         """“Equal to current (for a summary target: to its summary) → noop, unless it carries fresh evidence that differs”."""
         now = self.current.get(write.field)
@@ -291,8 +310,6 @@ class Oracle(Consequences):
             if verdict.outcome == "applied":
                 self.current[write.field] = replace_current(now, write, verdict.grant)
                 self.supersede(write.field)
-                if write.person:
-                    self.guards[write.field] = Guard()
                 self.end(write, "applied", "evidence")
                 return True
         self.end(write, "noop")
@@ -384,9 +401,10 @@ class Oracle(Consequences):
             if case is None or case.reason not in {"paused", "stage"} or (case.reason == "stage" and not self.stages):
                 continue
             standing = [write for write in case.writes if self.stands(write)]
-            if not standing:
+            waiting = [write for write in standing[-1:] or case.writes if self.paused or self.seats[write.system].paused]
+            if not standing and (case.reason == "stage" or not waiting):
                 self.end_case(name, "converged")
-            elif not self.paused and not self.seats[standing[-1].system].paused:
+            elif standing and not waiting:
                 self.decide_again(name, case, standing[-1])
 
     def decide_again(self, name: str, case: Case, write: Write) -> None:

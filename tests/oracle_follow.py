@@ -209,8 +209,10 @@ class Consequences(Record):
         if not self.expects(system, name) or self.agrees(system, name):
             return
         moved = self.expected(system, name) != self.expected_before[system, name]
+        flying = seat.out.get(name, [])[-1:]
         if name in self.changed and moved and name not in seat.baseline:
-            self.send(system, name, "change")
+            if not flying or flying[0].value != self.expected(system, name):
+                self.send(system, name, "change")
             return
         if seat.out.get(name) or name in self.cases or name in seat.baseline or not seat.present:
             return

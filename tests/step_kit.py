@@ -1,4 +1,4 @@
-"""Stages without lanes: steps on topics of four partitions, and a decide lane that is nothing but its log and states."""
+"""Stages without lanes: steps on topics of four partitions, a decide lane that is nothing but its log and states."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,12 +63,11 @@ def row(record: str, number: int, system: str, fields: dict[str, Value], by: str
 
 
 def log_record(change: Change, offset: int, *, partition: int | None = None, timestamp: int | None = None) -> Record:
-    """The change as it stands on `ownership.changes`, by default where it belongs; the broker's time is the offset's."""
+    """The change as it stands on the log, by default in its own partition; its offset is the broker's minute."""
     key, value, headers = change_message(change)
     where = partition_of(change.record, TOPICS.partitions) if partition is None else partition
-    return Record(
-        CHANGES, where, offset, START + offset * MINUTE if timestamp is None else timestamp, key, value, headers
-    )
+    received = START + offset * MINUTE if timestamp is None else timestamp
+    return Record(CHANGES, where, offset, received, key, value, headers)
 
 
 class DecideLane:
@@ -141,7 +140,7 @@ def own_headers(headers: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]
     return [(name, value) for name, value in headers if not name.startswith(ERRORS)]
 
 
-def others_of(record: str, same: bool) -> str:
+def others_of(record: str, *, same: bool) -> str:
     """Another record's id, in the same partition or in another."""
     where = partition_of(record, TOPICS.partitions)
     return next(

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ownership_stream.close import MAX_RESTORES, close, next_due, tick
 from ownership_stream.delta import find_writes, fresh_attributes, is_replay, row_state
 from ownership_stream.draft import NOTHING, Draft, Write, grant_kind, view_of
-from ownership_stream.effects import apply, hand_over, take_effect
+from ownership_stream.effects import apply, hand_over, seed_from_owners, take_effect
 from ownership_stream.matrix.compiled import Grant, Matrix, Phase, Summary
 from ownership_stream.model import (
     Change,
@@ -115,6 +115,7 @@ def _decide_writes(draft: Draft, writes: list[Write]) -> None:
         take_effect(draft, write)
         draft.outcomes += (write.as_outcome(),)
     if draft.stage_learned:
+        seed_from_owners(draft)
         _decide_again(draft, "stage")
     if draft.care_starts:
         hand_over(draft)
@@ -153,9 +154,7 @@ def _equal(draft: Draft, current: FieldState, write: Write) -> bool:
     key, name = write.source.system, write.field.name
     view = "full" if write.request else write.field.views[key]
     plain = current.value if view == "none" else view_of(None, name, view, current)
-    if write.value == plain:
-        draft.accept_no_more(key, name)
-    elif write.request or write.value != draft.expected(key, name, write.field):
+    if write.value != plain and (write.request or write.value != draft.expected(key, name, write.field)):
         return False
     news = write.evidence is not None and write.evidence != current.evidence
     whole = not isinstance(view, Summary)
@@ -168,7 +167,9 @@ def _equal(draft: Draft, current: FieldState, write: Write) -> bool:
 
 def _held_back(draft: Draft, current: FieldState, write: Write) -> bool:
     """A pause, and step 7: two automations may answer each other only so often between two writes by persons."""
-    if (draft.paused or draft.systems[write.source.system].paused) and not write.only_evidence:
+    if write.only_evidence:
+        return False
+    if draft.paused or draft.systems[write.source.system].paused:
         write.end("queued", "paused")
         return True
     if not current.told:

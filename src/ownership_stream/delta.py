@@ -9,7 +9,7 @@ from itertools import compress
 from operator import ne
 from typing import Final
 
-from ownership_stream.draft import NOTHING, Draft, Fresh, Write, complete, without
+from ownership_stream.draft import NOTHING, Draft, Fresh, Write, complete, view_of, without
 from ownership_stream.effects import SNAPSHOT_GRANT, set_current, set_stage
 from ownership_stream.matrix.compiled import Field, Matrix
 from ownership_stream.model import Change, Evidence, Outcome, RowState, SystemState, Value
@@ -118,11 +118,12 @@ def _attested(draft: Draft, system: SystemState, fresh: Fresh, moved: dict[str, 
     fields = draft.change.fields
     matrix = draft.matrix
     backed = [name for name in fresh.evidence if name in fields and name in matrix.fields]
-    names = {name: False for name in backed if matrix.fields[name].rule in BY_EVIDENCE}
+    names = {name: False for name in backed if _by_evidence(matrix, name)}
     if fresh.reason is not None or fresh.actor is not None:
         for name in system.refused:
-            if name in fields and name not in names:
-                names[name] = fresh.reason is None
+            by_actor = fresh.reason is None
+            if name in fields and name not in names and not (by_actor and _by_evidence(matrix, name)):
+                names[name] = by_actor
     if draft.change.op == "r":
         return []
     writes = []
@@ -132,6 +133,11 @@ def _attested(draft: Draft, system: SystemState, fresh: Fresh, moved: dict[str, 
             write.needs_grant = needs_grant
             writes.append(write)
     return writes
+
+
+def _by_evidence(matrix: Matrix, name: str) -> bool:
+    """Whether only evidence attests the field: a save beside it does not."""
+    return name in matrix.fields and matrix.fields[name].rule in BY_EVIDENCE
 
 
 def _write(draft: Draft, system: SystemState, fresh: Fresh, field: Field, value: Value) -> Write:
@@ -171,8 +177,12 @@ def _shown_anew(draft: Draft, system: SystemState, fresh: Fresh, name: str, valu
         return None
     if draft.change.op != "r" and name in system.baseline:
         system.baseline = tuple(listed for listed in system.baseline if listed != name)
+    if name in system.accepted and value == view_of(None, name, field.views[draft.change.system], draft.current(name)):
+        system.accepted = without(system.accepted, name)
     if name not in draft.change.fields:
         draft.noops += 1
+        if draft.change.op == "r" and value != draft.expected(draft.change.system, name, field):
+            draft.excuse(draft.change.system, name)
         return None
     if draft.change.op == "r":
         _baseline(draft, write)
@@ -225,9 +235,7 @@ def _baseline(draft: Draft, write: Write) -> None:
     draft.forgive(key, name)
     if first:
         draft.asked = tuple(asked for asked in draft.asked if asked != name)
-        for other, system in draft.systems.items():
-            if other != key and system.present and system.shown.get(name) != draft.expected(other, name, field):
-                draft.excuse(other, name)
+        draft.excuse_others(key, name)
 
 
 def _requested(draft: Draft, system: SystemState, fresh: Fresh) -> list[Write]:

@@ -231,12 +231,6 @@ class Draft:
             seen = self.current(name).version if write.seen else -1
             system.refused = {**system.refused, name: Refused(write.reason, seen)}
 
-    def accept_no_more(self, key: str, name: str) -> None:
-        """The system shows the value itself: no landing needs to be accepted there."""
-        if name in self.systems[key].accepted:
-            mine = self.system(key)
-            mine.accepted = without(mine.accepted, name)
-
     def forgive(self, key: str, name: str) -> None:
         """The system's shown value of the field is refused no longer, and no baseline difference."""
         system = self.systems[key]
@@ -250,6 +244,13 @@ class Draft:
         system = self.system(key)
         if name not in system.baseline:
             system.baseline = (*system.baseline, name)
+
+    def excuse_others(self, key: str, name: str) -> None:
+        """A snapshot set the first current value: what other present systems show differently is listed."""
+        field = self.matrix.fields[name]
+        for other, system in self.systems.items():
+            if other != key and system.present and system.shown.get(name) != self.expected(other, name, field):
+                self.excuse(other, name)
 
     def open_case(self, name: str, reason: str, owner: str, proposal: Proposal | None = None) -> bool:
         """Open a case for the field, or join the one that is open; whether it joined."""

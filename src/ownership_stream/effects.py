@@ -77,6 +77,22 @@ def set_stage(draft: Draft, write: Write) -> bool:
     return draft.set_stage(str(write.value), write.at)
 
 
+def seed_from_owners(draft: Draft) -> None:
+    """The stage is known at last: fields it decides the owner of begin with what a snapshot had shown at that owner."""
+    for name in draft.matrix.by_stage:
+        key = draft.owner(draft.matrix.fields[name])
+        system = draft.systems.get(key)
+        if draft.current(name).version or system is None or not system.present or name not in system.baseline:
+            continue
+        if system.shown.get(name) is not None:
+            draft.version = draft.base.version + 1
+            seeded = FieldState(system.shown[name], draft.version, draft.now, key, grant=SNAPSHOT_GRANT)
+            seeded.rule, seeded.revision = draft.matrix.fields[name].rule, draft.matrix.revision
+            draft.set_current(name, seeded)
+            draft.asked = tuple(asked for asked in draft.asked if asked != name)
+            draft.excuse_others(key, name)
+
+
 def hand_over(draft: Draft) -> None:
     """Care start passes fields to another owner: current goes with them, unless the new owner shows another value."""
     for name in draft.matrix.by_stage:

@@ -18,7 +18,7 @@ from ownership_stream.lane import Broker, LaneConfig
 from ownership_stream.lane.broker import WAIVE_CHECKSUMS, WAIVE_TOPIC_IDS, BrokerAwayError, reason_of
 from ownership_stream.model import Change, RecordState
 from ownership_stream.settings import Settings, librdkafka_config
-from ownership_stream.steps import unpack
+from ownership_stream.steps import BREAKER, unpack, unpack_breaker
 from ownership_stream.store import RedisStore, StateStore, key_prefix
 from ownership_stream.wire import JSON, WireError
 
@@ -57,6 +57,12 @@ class Looker:
                 state = None if record.startswith(RESERVED) else unpack(stored)
                 if state is not None:
                     yield Record(record, state)
+
+    def withheld(self) -> frozenset[str]:
+        """Systems that some lane's breaker withholds sends from."""
+        partitions = range(self._settings.partitions)
+        kept = [self._store.peek(self._prefix(partition), [BREAKER])[0] for partition in partitions]
+        return frozenset().union(*(unpack_breaker(stored).withheld for stored in kept))
 
     def find(self, said: str, hashed: Callable[[str], str]) -> str:
         """The record that a person means: its id, or ``#`` and the beginning of its keyed hash as pages show it.

@@ -11,7 +11,7 @@ from ownership_stream.matrix.compiled import Field, Matrix
 
 
 class Meaning(NamedTuple):
-    """What an outcome says. ``sentence`` may name ``{label} {owner} {rule} {escalation} {system}``."""
+    """What an outcome says. Both texts may name ``{label} {owner} {who} {rule} {escalation} {system}``."""
 
     sentence: str
     advice: str = ""
@@ -34,7 +34,7 @@ OUTCOMES: Final[dict[tuple[str, str], Meaning]] = {
     ("applied", "unprotected"): Meaning("{label} is not protected, so a writer without a grant could change it"),
     ("rejected", "owner_policy"): Meaning(
         "the {owner} owns {label}, and this writer has no grant for it here",
-        "make the change in the {owner}, or ask a role that the matrix names",
+        "it may be changed by {who}",
     ),
     ("rejected", "reason_required"): Meaning(
         "{label} is critical: a person who does not own it gives a reason",
@@ -102,7 +102,7 @@ CASE_REASONS: Final[dict[str, Meaning]] = {
     **{reason: meaning for (outcome, reason), meaning in OUTCOMES.items() if outcome == "queued"},
     "unattested": Meaning(
         "the {owner} owns {label} and shows a value that no rightful writer has attested",
-        "have a rightful writer confirm the value, or set the current one again in the {owner}",
+        "have it confirmed by {who}, or set the current value again in the {owner}",
     ),
     "absent": Meaning(
         "the record was deleted in a system that owns fields of it", "check whether the deletion was meant"
@@ -120,11 +120,25 @@ def owner_name(matrix: Matrix, field: Field, *, care_started: bool) -> str:
     return matrix.systems[field.owner["after" if care_started else "before"]]
 
 
+def who_may(matrix: Matrix, field: Field, *, care_started: bool) -> str:
+    """Who may write the field now, by the matrix: ``"anyone in the CRM, or Clinical Ops in the EHR or the CRM"``."""
+    phases = ("any", "after" if care_started else "before")
+    where: dict[str, list[str]] = {}
+    for grant in field.grants:
+        if grant.phase in phases:
+            name = "anyone" if grant.role is None else matrix.role_names.get(grant.role, grant.role)
+            systems = where.setdefault(name, [])
+            if (system := f"the {matrix.systems[grant.system]}") not in systems:
+                systems.append(system)
+    return ", or ".join(f"{name} in {' or '.join(systems)}" for name, systems in where.items()) or "nobody"
+
+
 def in_words(matrix: Matrix, field: Field, meaning: Meaning, system: str, *, care_started: bool) -> tuple[str, str]:
     """The sentence and the advice of a meaning for one field, without patient values."""
     names = {
         "label": f"`{field.label}`",
         "owner": owner_name(matrix, field, care_started=care_started),
+        "who": who_may(matrix, field, care_started=care_started),
         "rule": field.rule,
         "escalation": matrix.escalations[field.escalation].name,
         "system": matrix.systems.get(system, system),

@@ -214,7 +214,7 @@ class DecideStep(_Bury):
     def run(self, decoded: DecideBatch, states: Mapping[str, bytes | None]) -> StepResult:
         """Every change in its order, each on the state that the one before it left."""
         result = StepResult(decoded.outputs, {}, decoded.counts)
-        breaker = _unpack_breaker(states.get(BREAKER))
+        breaker = unpack_breaker(states.get(BREAKER))
         known: dict[str, RecordState | None] = {}
         dues: dict[str, int] = {}
         for change, record in decoded.changes:
@@ -378,7 +378,8 @@ def unpack(stored: bytes | None) -> RecordState | None:
         raise LaneRefusedError(str(error)) from error
 
 
-def _unpack_breaker(stored: bytes | None) -> Breaker:
+def unpack_breaker(stored: bytes | None) -> Breaker:
+    """A lane's stored breaker back; an untouched one where there is none yet."""
     return Breaker() if stored is None else _BREAKER.decode(stored[DUE_BYTES:])
 
 

@@ -1,4 +1,4 @@
-"""The whole product at work on the embedded stack, in this process: source bytes in, everything it writes and says out."""
+"""The whole product at work on the embedded stack, in this process: source bytes in, all that it writes out."""
 
 import asyncio
 import json
@@ -173,11 +173,10 @@ class Running:
             return error.code, error.read().decode()
 
     def metric(self, name: str, *by: str) -> dict[Any, int]:
-        """A counter that is not zero: by the values of these labels (one: the value itself), or all in one under ()."""
+        """A counter where it is not zero: by the values of these labels (of one: the value itself), or all under ()."""
         found: Counter[Any] = Counter()
-        lines = [
-            line for line in self.get("/metrics")[1].splitlines(keepends=True) if f"ownership_{name}_total" in line
-        ]
+        page = self.get("/metrics")[1].splitlines(keepends=True)
+        lines = [line for line in page if f"ownership_{name}_total" in line]
         assert lines
         for family in text_string_to_metric_families("".join(lines)):
             for sample in family.samples:
@@ -196,7 +195,7 @@ class Running:
         return found
 
     def command(self, *arguments: str) -> tuple[int, str, str]:
-        """A command of ours in a process of its own: exit code, stdout, stderr. Its settings stand in its environment."""
+        """A command of ours in a process of its own, by the same settings: exit code, stdout, stderr."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("OWNERSHIP_")}
         environ |= self.environment() | {"PYTHONPATH": str(SRC), "COLUMNS": "80", "NO_COLOR": "1"}
         done = subprocess.run(
@@ -223,6 +222,12 @@ class Running:
                 plain = value.get_secret_value() if isinstance(value, SecretStr) else value
                 found[f"OWNERSHIP_{name.upper()}"] = json.dumps(plain) if isinstance(plain, dict) else str(plain)
         return found
+
+
+def headers_of(message: Message) -> list[tuple[str, bytes]]:
+    """A record's headers, as they were given."""
+    given: Any = message.headers()
+    return [(name, value or b"") for name, value in given or []]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Bad input on the embedded stack: every kind of it between good records, in one run; nothing is lost and nothing stops."""
+"""Bad input on the embedded stack: every kind between good records, in one run; nothing is lost, nothing stops."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import pytest
 from confluent_kafka import Message
 
-from integration.running import Running, running
+from integration.running import Running, headers_of, running
 from ownership_stream.embedded import Embedded
 from ownership_stream.sources import REASONS
 from ownership_stream.wire import JSON
-from source_kit import EHR, PATIENT_ROW, SOURCE, changed, crm_event, ehr_event, packed
+from source_kit import EHR, PATIENT_ROW, SOURCE, changed, crm_event, ehr_event, from_crm, from_ehr, packed
 from step_kit import error_headers, own_headers
 
 MARK = "Zebedee"
@@ -136,11 +136,6 @@ def letters(stream: Running) -> dict[tuple[bytes | None, bytes | None], Message]
     return by_bytes
 
 
-def headers_of(letter: Message) -> list[tuple[str, bytes]]:
-    """Its headers, as they were given."""
-    return [(name, value if isinstance(value, bytes) else b"") for name, value in letter.headers() or []]
-
-
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_kept_whole_and_its_reason_holds_nothing_of_it(
     letters: dict[tuple[bytes | None, bytes | None], Message], name: str
@@ -192,8 +187,6 @@ def test_no_page_and_no_output_holds_what_was_refused(stream: Running) -> None:
 
 def test_the_marked_records_are_bad_for_one_reason_only() -> None:
     """The row that they are made of is in order by itself, so that each proves what it says."""
-    from source_kit import from_crm, from_ehr
-
     assert 1 == len(from_ehr(GOOD_BYTES).changes)
     assert 1 == len(from_crm(changed(LastName=MARK)).changes)
     assert SOURCE["table"] == "patient"

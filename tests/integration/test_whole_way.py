@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from integration.running import Running, running
+from integration.running import Running, headers_of, running
 from ownership_stream.embedded import Embedded
 from ownership_stream.telemetry import hash_id, hash_key
 from ownership_stream.wire import JSON, Apply, Conflict, Resolution
@@ -170,7 +170,7 @@ def test_what_settled_itself_is_a_resolution_of_the_matrix(stream: Running) -> N
 def test_what_cannot_be_read_is_kept_whole(stream: Running) -> None:
     """Its bytes, key and headers; ours say where and why, and nothing of its content."""
     [letter] = stream.records(stream.settings.topic_dead_letters)
-    headers = [(name, value or b"") for name, value in letter.headers() or []]
+    headers = headers_of(letter)
     assert (b"not a key \xff", GARBAGE) == (letter.key(), letter.value())
     assert [TRACE, ("x", b"\xff")] == headers[:2]
     told = error_headers(headers)
@@ -182,7 +182,7 @@ def test_what_cannot_be_read_is_kept_whole(stream: Running) -> None:
 def test_the_trace_goes_all_the_way(stream: Running) -> None:
     """W3C trace context of the source record stands on what follows from it."""
     for topic in (stream.settings.topic_apply("crm"), stream.settings.topic_conflicts):
-        assert any(TRACE in (message.headers() or []) for message in stream.records(topic))
+        assert any(TRACE in headers_of(message) for message in stream.records(topic))
 
 
 def test_the_metrics_are_the_records(stream: Running) -> None:
@@ -204,8 +204,7 @@ def test_the_metrics_are_the_records(stream: Running) -> None:
     closed = Counter((one.outcome) for one in resolutions(stream) if one.outcome in ("converged", "superseded"))
     assert closed == stream.metric("queue_closed", "closing")
     letters = Counter(
-        error_headers([(name, value or b"") for name, value in message.headers() or []])["reason"]
-        for message in stream.records(settings.topic_dead_letters)
+        error_headers(headers_of(message))["reason"] for message in stream.records(settings.topic_dead_letters)
     )
     assert letters == stream.metric("dead_letters", "reason")
     assert {"tombstone": 1} == stream.metric("records_ignored", "reason")

@@ -61,7 +61,7 @@ def total(counts: Counts, name: str) -> int:
 @given(history=histories())
 @settings(max_examples=25)
 def test_every_carried_field_is_counted_in_exactly_one_outcome(history: tuple[Step, ...]) -> None:
-    """Whatever happens, outcomes add up to what the change carried; and every count has labels announced at the start."""
+    """Whatever happens, outcomes add up to what was carried; and every count has labels announced at the start."""
     telemetry = Telemetry(bounds_of(SMALL, dead_letter_reasons=(), ignored_reasons=()))
     for state, change, decision in told_out(SMALL, history):
         counts: Counts = Counter()
@@ -76,7 +76,7 @@ def test_every_carried_field_is_counted_in_exactly_one_outcome(history: tuple[St
     assert [] == [line for line in shown.splitlines() if "unknown_labels_total{" in line and not line.endswith(" 0.0")]
 
 
-# ------------------------------------------------------------------------------------------------ attempts and conflicts
+# ------------------------------------------------------------------------------------------ attempts and conflicts
 
 
 def stale(record: Counted) -> None:
@@ -207,8 +207,8 @@ def test_what_is_decided_once_more_is_no_new_attempt() -> None:
     ("system", "field", "value", "said", "counts"),
     [
         pytest.param(
-            "ehr", "legal_name", ROE, {"by": "provider", "reason": "passport"}, {("legal_name", "override: provider in ehr"): 1},
-            id="an override",
+            "ehr", "legal_name", ROE, {"by": "provider", "reason": "passport"},
+            {("legal_name", "override: provider in ehr"): 1}, id="an override",
         ),
         pytest.param(
             "ehr", "legal_name", ROE, {"by": "intake_ops", "reason": "passport"},

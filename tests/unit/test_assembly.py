@@ -1,4 +1,4 @@
-"""A worker put together from its settings: everything that can be wrong with documents is said before Kafka is spoken to."""
+"""A worker put together from its settings: all that is wrong with documents is said before Kafka is spoken to."""
 
 import shutil
 from collections.abc import Callable
@@ -16,7 +16,8 @@ from ownership_stream.sources import REASONS
 from ownership_stream.steps import DEAD_LETTER_REASONS, DecideStep, IntakeStep, MatchStep
 from ownership_stream.store import WAIVE_EVICTION
 from ownership_stream.telemetry import CATALOGUE
-from step_kit import START, DecideLane, applies_in, log_record, on, row
+from source_kit import EHR_TOPIC, ehr_event, packed
+from step_kit import START, DecideLane, applies_in, changes_in, log_record, on, row
 
 SOURCES = PATIENT.parent / "sources"
 
@@ -49,7 +50,7 @@ def refused(place: Path, **said: Any) -> list[str]:
     return [problem.replace(f"{place}/", "") for problem in caught.value.problems]
 
 
-# ---------------------------------------------------------------------------------------------------- what is put together
+# ---------------------------------------------------------------------------------------------- what is put together
 
 
 def test_the_shipped_documents_make_a_worker() -> None:
@@ -124,9 +125,6 @@ def test_what_the_embedded_stack_cannot_answer_is_waived_everywhere() -> None:
 
 def test_an_operator_s_source_epoch_comes_first_in_every_position() -> None:
     """After a source was rebuilt its positions begin anew."""
-    from source_kit import EHR_TOPIC, ehr_event, packed
-    from step_kit import changes_in
-
     step = assemble(settings(source_epoch={"ehr": 3}, partitions=4)).stages[0].step
     record = log_record(row("r", 0, "ehr", {}), 0)._replace(topic=EHR_TOPIC, value=packed(ehr_event()))
     [change] = changes_in(step.run(step.decode([record]), {}).outputs)
@@ -134,7 +132,7 @@ def test_an_operator_s_source_epoch_comes_first_in_every_position() -> None:
     assert 3 == change.position[0]
 
 
-# ---------------------------------------------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------------------------------------- what is refused
 
 
 def unknown_words(place: Path) -> list[str]:
@@ -184,7 +182,7 @@ def unreachable(place: Path) -> list[str]:
 
 
 def shared_topic(place: Path) -> list[str]:
-    """Two sources that read one topic: whose bytes are they?"""
+    """Two sources that read one topic."""
     spoil(place / "sources" / "crm.yaml", ("topics: [crm.contact]", "topics: [ehr.public.patient]"))
     return ["`ehr.public.patient` is `"]
 

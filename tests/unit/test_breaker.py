@@ -1,4 +1,4 @@
-"""The breaker: so many restores into one system within so many changes, and no more are sent there (docs/rules.md, *Breaker*)."""
+"""The breaker: too many restores into one system, and nothing more is sent there (docs/rules.md, *Breaker*)."""
 
 from functools import reduce
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from deciding import Record, both
 from histories import Step, histories
 from matrices import patient
-from ownership_stream.disagreements import WHYS, Disagreement, disagreements
+from ownership_stream.disagreements import WHYS, disagreements
 from ownership_stream.draft import NOTHING, view_of
 from ownership_stream.model import RecordState, Value
 from small_matrix import MATRIX as SMALL
@@ -23,7 +23,7 @@ DONE: Value = {"completed_at": "2026-03-02T12:00:00.000Z", "outcome": "done"}
 def listed(record: Record) -> list[tuple[str, str, str]]:
     """Every disagreement of the record: (system, field, why)."""
     assert record.state is not None
-    return [tuple(one) for one in disagreements(record.matrix, record.state, record.withheld)]
+    return [(one.system, one.field, one.why) for one in disagreements(record.matrix, record.state, record.withheld)]
 
 
 def known() -> Record:
@@ -186,7 +186,7 @@ def test_no_disagreement_is_silent_and_none_is_invented(history: tuple[Step, ...
         found = list(disagreements(SMALL, decision.state))
         assert len(found) == len({(one.system, one.field) for one in found})
         assert differing(decision.state) == {(one.system, one.field) for one in found}
-        assert all(isinstance(one, Disagreement) and one.why in WHYS for one in found)
+        assert all(one.why in WHYS for one in found)
 
 
 def differing(state: RecordState) -> set[tuple[str, str]]:

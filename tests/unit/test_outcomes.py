@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from matrices import ROOT, patient
-from ownership_stream.outcomes import ATTEMPTS, CASE_REASONS, OUTCOMES, explain, owner_name
+from ownership_stream.outcomes import ATTEMPTS, CASE_REASONS, OUTCOMES, explain, owner_name, who_may
 
 MATRIX = patient()
 CORE = [ROOT / "src" / "ownership_stream" / f"{name}.py" for name in ("decide", "delta", "effects", "close", "rules")]
@@ -103,5 +103,14 @@ def test_an_explanation_names_whose_it_is_and_what_to_do_instead() -> None:
     )
     assert (
         "the EHR owns `Date of birth`, and this writer has no grant for it here; "
-        "make the change in the EHR, or ask a role that the matrix names"
+        "it may be changed by anyone in the EHR"
     ) == line
+
+
+def test_who_may_is_said_by_role_and_system() -> None:
+    """The grants of this side of care start, each role once."""
+    said = {name: who_may(MATRIX, MATRIX.fields[name], care_started=True) for name in ("medication_plan", "legal_name")}
+    assert {
+        "medication_plan": "provider in the EHR",
+        "legal_name": "anyone in the EHR, or Intake Ops in the EHR or the CRM, or provider in the EHR",
+    } == said

@@ -42,6 +42,7 @@ KEY = b'{"patient_id":123}'
 HEADERS = [("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), ("x", b"\xff\x00")]
 SALT = b"a secret of the installation"
 NAMES: dict[str, Any] = {"legal_name": {"family": "Doe", "given": "Ann"}, "date_of_birth": "1980-01-02"}
+DONE: dict[str, Any] = {"follow_up_completion": {"outcome": "done", "completed_at": "2026-03-02T12:00:00.000Z"}}
 LEAD: dict[str, Any] = {"care_stage": "new_lead", "legal_name": NAMES["legal_name"]}
 
 
@@ -441,7 +442,7 @@ def test_observe_mode_decides_and_sends_nothing() -> None:
     assert {} == {key: number for key, number in seen.counts.items() if key[0] in ("sends", "restores")}
 
 
-# ------------------------------------------------------------------------------------------------ decide: internal errors
+# ------------------------------------------------------------------------------------------ decide: internal errors
 
 
 def broken(fields: dict[str, Any], **said: Any) -> tuple[DecideLane, RecordState, StepResult]:
@@ -553,13 +554,12 @@ def story() -> list[Change]:
         *stages,
         row(two, 3, "ehr", {"email": "z@example.org"}, marker=f"{two}-crm-0"),
         row("r", 20, "crm", {"legal_name": {"family": "Roe"}}, "growth_ops"),
-        row("r", 21, "ehr", {"follow_up_completion": {"outcome": "done", "completed_at": "2026-03-02T12:00:00.000Z"}}, "nurse",
-            evidence={"follow_up_completion": Evidence("provider/7", START)}),
+        row("r", 21, "ehr", DONE, "nurse", evidence={"follow_up_completion": Evidence("provider/7", START)}),
         row("r", 22, "ehr", {"date_of_birth": None}, "integration"),
         Change(id="p", record=two, kind="pause", system="crm"),
         row(two, 23, "crm", {"email": "y@example.org", "phone": "2125550100"}, "person"),
         Change(id="q", record=two, kind="resume", system="crm"),
-        row("r", 24, "ehr", {}, requests={"care_stage": "paused"}, actor="clinical_ops", role="clinical_ops", origin="person"),
+        row("r", 24, "ehr", {}, "clinical_ops", requests={"care_stage": "paused"}),
         row("r", 25, "ehr", {}, op="d"),
         Change(id="t", record="r", kind="tick"),
     ]  # fmt: skip

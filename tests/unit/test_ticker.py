@@ -10,13 +10,13 @@ from ownership_stream import ticker
 from ownership_stream.embedded import PARTITIONS, Embedded, free_port
 from ownership_stream.errors import UnavailableError
 from ownership_stream.identity import partition_of
-from ownership_stream.lane import LaneConfig
+from ownership_stream.lane import LaneConfig, Record
 from ownership_stream.lane.broker import WAIVE_TOPIC_IDS
 from ownership_stream.steps import DecideStep
 from ownership_stream.store import DUE_BYTES, RedisStore
 from ownership_stream.ticker import Ticker
 from ownership_stream.wire import JSON
-from step_kit import MINUTE, START, DecideLane, Record, applies_in, row
+from step_kit import MINUTE, START, DecideLane, applies_in, row
 
 EVERY = range(PARTITIONS)
 
@@ -36,7 +36,7 @@ def kept(servers: Embedded) -> Kept:
 
 def ticker_of(kept: Kept, store: RedisStore | None = None) -> Ticker:
     """Its ticker."""
-    client = {"bootstrap.servers": kept.settings.brokers, "log_level": 0}
+    client: dict[str, str | int] = {"bootstrap.servers": kept.settings.brokers, "log_level": 0}
     config = LaneConfig(app=kept.name, client=client, waived=frozenset({WAIVE_TOPIC_IDS}))
     settings = kept.settings
     return Ticker(config, store or kept.store, changes=settings.topic_changes, states=settings.topic_state, seconds=1.0)
@@ -136,7 +136,7 @@ def decided_again(lane: DecideLane, value: bytes | None, at: int) -> None:
 def test_a_store_that_is_away_is_told(kept: Kept) -> None:
     """The next round makes up for it."""
     store = RedisStore.from_url(f"redis://127.0.0.1:{free_port()}/0")
-    with pytest.raises(UnavailableError, match="^redis: "):
+    with pytest.raises(UnavailableError, match=r"^redis: "):
         ticker_of(kept, store).tick(EVERY, START)
 
 

@@ -37,9 +37,9 @@ def command(session: Session, *, records: bool, ids: bool) -> int:
     """
     settings = session.settings
     matrix = load(settings.matrix_path)
-    withheld = frozenset(matrix.systems) if settings.mode is Mode.OBSERVE else frozenset[str]()
     key = hash_key(settings.hash_key)
     with look(settings) as looker:
+        withheld = frozenset(matrix.systems) if settings.mode is Mode.OBSERVE else looker.withheld()
         lines = [
             Line(one.record if ids else f"#{hash_id(key, one.record)[:8]}", *found)
             for one in looker.states()

@@ -206,9 +206,11 @@ class Watch:
         """What these metrics and the states show now."""
         cases: list[Waiting] = []
         disagreeing: Counter[tuple[str, str, str]] = Counter()
+        withheld = self._looker.withheld()
         for record, state in self._looker.states():
             cases += (Waiting(self._hashed(record), case) for case in state.cases.values())
-            disagreeing.update((found.system, found.field, found.why) for found in disagreements(self._matrix, state))
+            found = disagreements(self._matrix, state, withheld)
+            disagreeing.update((one.system, one.field, one.why) for one in found)
         cases.sort(key=lambda waiting: waiting.case.due)
         with self._lock:
             delay = median(self._delays) if self._delays else 0.0
