@@ -122,14 +122,13 @@ def owner_name(matrix: Matrix, field: Field, *, care_started: bool) -> str:
 
 def who_may(matrix: Matrix, field: Field, *, care_started: bool) -> str:
     """Who may write the field now, by the matrix: ``"anyone in the CRM, or Clinical Ops in the EHR or the CRM"``."""
-    phases = ("any", "after" if care_started else "before")
-    where: dict[str, list[str]] = {}
-    for grant in field.grants:
-        if grant.phase in phases:
+    now = [grant for grant in field.grants if grant.phase in ("any", "after" if care_started else "before")]
+    open_to_all = {grant.system for grant in now if grant.role is None}
+    where: dict[str, dict[str, None]] = {}
+    for grant in now:
+        if grant.role is None or grant.system not in open_to_all:
             name = "anyone" if grant.role is None else matrix.role_names.get(grant.role, grant.role)
-            systems = where.setdefault(name, [])
-            if (system := f"the {matrix.systems[grant.system]}") not in systems:
-                systems.append(system)
+            where.setdefault(name, {})[f"the {matrix.systems[grant.system]}"] = None
     return ", or ".join(f"{name} in {' or '.join(systems)}" for name, systems in where.items()) or "nobody"
 
 

@@ -112,5 +112,5 @@ def test_who_may_is_said_by_role_and_system() -> None:
     said = {name: who_may(MATRIX, MATRIX.fields[name], care_started=True) for name in ("medication_plan", "legal_name")}
     assert {
         "medication_plan": "provider in the EHR",
-        "legal_name": "anyone in the EHR, or Intake Ops in the EHR or the CRM, or provider in the EHR",
+        "legal_name": "anyone in the EHR, or Intake Ops in the CRM",
     } == said
