@@ -220,7 +220,7 @@ class Consequences(Record):
         if refused and system == self.owner(name):
             if refused != "not_validated" and spec.restore:
                 self.open_case(name, "unattested")
-        elif (handed and system == self.owner(name)) or name in self.changed or (self.sweep and not refused):
+        elif (handed and (system == self.owner(name) or ("B32" in __import__("os").environ.get("QUIRKS","") and self.seats[self.owner(name)].present and self.seats[self.owner(name)].shown.get(name) is None))) or name in self.changed or (self.sweep and not refused):
             self.send(system, name, "change")
         elif spec.restore and self.sendable(system):
             if self.guards[name].restores >= 3:

@@ -6,12 +6,13 @@ order. A tick too many changes nothing, so nothing here needs to be exact: neith
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Final
 
 from confluent_kafka import Producer
 
+from ownership_stream.errors import UnavailableError
 from ownership_stream.identity import change_id
 from ownership_stream.lane import Broker, LaneConfig
 from ownership_stream.model import Change
@@ -24,33 +25,28 @@ MOST: Final = 1_000
 """Ticks for one partition in one round; the next round brings the rest."""
 
 
-class Ticker:
-    """Writes ticks for the partitions that are ours; it speaks to nobody before its first round.
+class TickWriter:
+    """Writes ticks to the topic of changes; it speaks to nobody before its first one."""
 
-    ``topic`` is where ticks go, ``seconds`` how long to wait between two rounds.
-    """
-
-    def __init__(self, config: LaneConfig, store: StateStore, *, changes: str, states: str, seconds: float) -> None:
-        self.topic: Final = changes
-        self.seconds: Final = seconds
+    def __init__(self, config: LaneConfig, topic: str) -> None:
+        self.topic: Final = topic
         self._config = config
-        self._store = store
-        self._states = states
 
-    def tick(self, partitions: Iterable[int], now: int) -> int:
-        """Write the ticks that are due at ``now`` (milliseconds); how many.
+    def write(self, records: Iterable[tuple[str, int]], now: int) -> int:
+        """Write a tick for each (record, partition) at ``now`` (milliseconds), due or not; how many.
 
-        Raises ``UnavailableError`` when Kafka or the store is away: the next round makes up for it.
+        Raises ``UnavailableError`` when Kafka does not take them all; writing them again does no harm.
         """
         written = 0
-        for partition in partitions:
-            for record in self._store.due(key_prefix(self._config.app, self._topic_id, partition), now, MOST):
-                tick = Change(id=change_id(f"tick/{record}/{now}"), record=record, kind="tick", at=now)
-                key, value, headers = change_message(tick)
-                self._producer.produce(self.topic, value, key, partition, headers=list(headers))
-                written += 1
-        if written:
-            self._producer.flush(self._config.message_seconds)
+        for record, partition in records:
+            tick = Change(id=change_id(f"tick/{record}/{now}"), record=record, kind="tick", at=now)
+            key, value, headers = change_message(tick)
+            self._producer.produce(self.topic, value, key, partition, headers=list(headers))
+            written += 1
+            if not written % MOST:
+                self._flush()
+        if written % MOST:
+            self._flush()
         return written
 
     @cached_property
@@ -61,6 +57,38 @@ class Ticker:
             "enable.idempotence": True,
             "message.timeout.ms": int(self._config.message_seconds * 1000),
         })  # fmt: skip
+
+    def _flush(self) -> None:
+        left = self._producer.flush(self._config.message_seconds)
+        if left:
+            raise UnavailableError(f"kafka: {left} ticks for `{self.topic}` were not taken in time")
+
+
+class Ticker:
+    """Writes ticks for what is due in the partitions that are ours.
+
+    ``topic`` is where ticks go, ``seconds`` how long to wait between two rounds.
+    """
+
+    def __init__(self, config: LaneConfig, store: StateStore, *, changes: str, states: str, seconds: float) -> None:
+        self.topic: Final = changes
+        self.seconds: Final = seconds
+        self._config = config
+        self._store = store
+        self._states = states
+        self._writer = TickWriter(config, changes)
+
+    def tick(self, partitions: Iterable[int], now: int) -> int:
+        """Write the ticks that are due at ``now`` (milliseconds); how many.
+
+        Raises ``UnavailableError`` when Kafka or the store is away: the next round makes up for it.
+        """
+        return self._writer.write(self._due(partitions, now), now)
+
+    def _due(self, partitions: Iterable[int], now: int) -> Iterator[tuple[str, int]]:
+        for partition in partitions:
+            for record in self._store.due(key_prefix(self._config.app, self._topic_id, partition), now, MOST):
+                yield record, partition
 
     @cached_property
     def _topic_id(self) -> str:

@@ -216,7 +216,7 @@ def test_what_is_decided_once_more_is_no_new_attempt() -> None:
         ),
         pytest.param("crm", "legal_name", ROE, {"by": "growth_ops"}, {}, id="the owner's own people"),
         pytest.param("ehr", "weight", 81, {"by": "integration"}, {}, id="an automation overrides nothing by hand"),
-        pytest.param("crm", "assigned_coach", "c-2", {"by": "care_coordinator"}, {}, id="what is not protected"),
+        pytest.param("ehr", "assigned_coach", "c-2", {"by": "care_coordinator"}, {}, id="what is not protected"),
         pytest.param("ehr", "legal_name", ROE, {"by": "provider"}, {}, id="what was rejected"),
     ],
 )  # fmt: skip

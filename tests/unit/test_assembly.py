@@ -223,8 +223,15 @@ def test_a_document_that_is_not_there_is_named(place: Path) -> None:
     assert ["patient.yaml: cannot be read: no such file or directory"] == refused(place)
 
 
-def test_an_overdue_review_stops_no_worker(place: Path) -> None:
-    """It is a warning of `matrix check`: patients do not wait for a meeting."""
-    spoil(place / "patient.yaml", ("last: 2026-11-23", "last: 1926-11-23"))
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("last: 2026-11-23", "last: 1926-11-23", id="an overdue review"),
+        pytest.param("\nescalation:", "  cook: {name: Cook, in: [ehr]}\n\nescalation:", id="a role that nobody uses"),
+    ],
+)
+def test_a_warning_stops_no_worker(place: Path, old: str, new: str) -> None:
+    """`matrix check` says it: patients do not wait for a meeting."""
+    spoil(place / "patient.yaml", (old, new))
     matrix, mappings = documents(settings(matrix_path=place / "patient.yaml", sources_path=place / "sources"))
     assert (30, 2) == (len(matrix.fields), len(mappings))

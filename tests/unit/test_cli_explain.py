@@ -90,7 +90,7 @@ def test_the_page_says_what_stands_and_why(capsys: pytest.CaptureFixture[str]) -
         "(waits for Clinical Ops until 2026-03-02T16:05:00.000Z)",
         "last decisions, oldest first",
         "CRM, growth_ops (growth_ops, person), date_of_birth: rejected: owner_policy:",
-        "make the change in the EHR, or ask a role that the matrix names",
+        "it may be changed by anyone in the EHR",
         "(stage new_lead, rule owner wins, sent to CRM)",
     ):
         assert flat(words).replace(" ", "") in flat(out).replace(" ", ""), words

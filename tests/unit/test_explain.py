@@ -78,8 +78,7 @@ def test_a_refusal_says_what_to_do_instead(record: Logged) -> None:
     told = record.told("date_of_birth")[-1]
     assert ("rejected", "owner_policy", ("crm",)) == (told.outcome, told.reason, told.sent_to)
     assert told.sentence == (
-        "the EHR owns `Date of birth`, and this writer has no grant for it here; "
-        "make the change in the EHR, or ask a role that the matrix names"
+        "the EHR owns `Date of birth`, and this writer has no grant for it here; it may be changed by anyone in the EHR"
     )
 
 

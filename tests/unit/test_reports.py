@@ -66,7 +66,7 @@ def test_a_rejected_write_is_told_with_why_and_what_to_do() -> None:
     [conflict] = record.conflicts
     assert ("decided", "date_of_birth", "rejected", "owner_policy") == told([conflict])[0]
     assert "the EHR owns `Date of birth`, and this writer has no grant for it here" == conflict.sentence
-    assert "make the change in the EHR, or ask a role that the matrix names" == conflict.advice
+    assert "it may be changed by anyone in the EHR" == conflict.advice
     assert (NEW_DOB, DOB, version) == (conflict.proposed, conflict.current, conflict.current_version)
     assert ("growth_ops", "growth_ops", "person") == (conflict.actor, conflict.role, conflict.origin)
     assert (None, None, None) == (conflict.case_id, conflict.owner, conflict.due)

@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "matrix": "ownership_stream.cli.matrix",
     "settings": "ownership_stream.cli.settings",
     "simulate": "ownership_stream.cli.simulate",
+    "sweep": "ownership_stream.cli.sweep",
     "topics": "ownership_stream.cli.topics",
     "worker": "ownership_stream.cli.worker",
 }
