@@ -440,9 +440,69 @@ flows = st.builds(
     Step, kind=st.sampled_from(["pause", "resume", "resume"]), target=st.sampled_from(["", EHR, CRM]), after=GAPS
 )
 
-steps = st.one_of(
+COLUMN = {source: {one: number for number, one in enumerate(source.columns)} for source in SOURCES}
+"""Where a row has a column."""
+
+
+def cell(source: int, name: str, value: int, sort: Literal["field", "compared", "request"] = "field") -> tuple[int, int]:
+    """A cell by its field's name."""
+    return COLUMN[SOURCES[source]][sort, name], value
+
+
+@st.composite
+def quarrels(draw: st.DrawFn) -> list[Step]:
+    """Automations of both systems put their own value back each time ours lands, until the loop guard has enough."""
+    name = draw(st.sampled_from(["contact_preference", "nickname", "street", "date_of_birth", "lead_source", "weight"]))
+    landing = draw(st.sampled_from(["plain", "marker", "none"]))
+    found: list[Step] = []
+    for turn in range(draw(st.integers(3, 26))):
+        source = draw(st.sampled_from([0, 1])) if name == "weight" else turn % 2
+        cells = (cell(source, name, draw(st.sampled_from([1, 2, 3])) if source else 2),)
+        found.append(Step("write", source=source, cells=cells, actor=draw(st.sampled_from([6, 6, 6, 7])), base="current"))
+        if landing != "none":
+            found.append(Step("echo", source=1 - source, mode="marker" if landing == "marker" else "plain"))
+    return found
+
+
+@st.composite
+def groups(draw: st.DrawFn) -> list[Step]:
+    """Street and city are written together, as they should be."""
+    values = st.sampled_from([0, 1, 2, 2])
+    found = []
+    for _ in range(draw(st.integers(1, 3))):
+        source = draw(st.sampled_from([0, 1]))
+        cells = (cell(source, "street", draw(values)), cell(source, "city", draw(values)))
+        actor, base = draw(st.sampled_from([0, 1, 4, 6, 6, 8])), draw(st.sampled_from(["current", "none", "zero"]))
+        found.append(Step("write", source=source, cells=cells, actor=actor, base=base, reason=draw(st.sampled_from(["given", "none"]))))
+    return found
+
+
+@st.composite
+def rivals(draw: st.DrawFn) -> list[Step]:
+    """Completions and preferences with evidence about the same time; overrides, and owners who meet them."""
+    name = draw(st.sampled_from(["follow_up", "contact_preference", "weight", "legal_name"]))
+    found = []
+    for _ in range(draw(st.integers(2, 5))):
+        source = draw(st.sampled_from([2, 2, 3] if name == "follow_up" else [0, 1]))
+        found.append(
+            Step(
+                "write",
+                source=source,
+                cells=(cell(source, name, draw(st.sampled_from([0, 1, 2, 2]))),),
+                actor=draw(st.sampled_from([0, 0, 4, 5, 6])),
+                base=draw(st.sampled_from(["current", "none", "zero"])),
+                reason=draw(st.sampled_from(["given", "other", "none"])),
+                evidence=draw(st.sampled_from(["now", "same", "same", "earlier", "none"])),
+                lag=draw(st.sampled_from([0, 0, 20_000])),
+            )
+        )
+    return found
+
+
+one_step = st.one_of(
     *[writes] * 7, *[stage_moves] * 2, attestations, *[echoes] * 3, snapshots, deletes, repeats, *[ticks] * 2, *[flows] * 2
 )
+bursts = st.one_of(*[st.lists(one_step, min_size=1, max_size=6)] * 4, quarrels(), groups(), rivals())
 
 EVERY = tuple((n, 1 + n % 2) for n in range(1, 11))
 ARRIVES = Step("write", source=0, cells=((0, 0), *EVERY), actor=6)
@@ -468,10 +528,10 @@ PROLOGUES: list[tuple[Step, ...]] = [
 
 
 @st.composite
-def histories(draw: st.DrawFn, most: int = 20) -> tuple[Step, ...]:
-    """A history: a prologue (nothing, a lead, a patient in care, two snapshots), then anything."""
+def histories(draw: st.DrawFn, most: int = 6) -> tuple[Step, ...]:
+    """A history: a prologue (nothing, a lead, a patient in care, two snapshots), then bursts of anything."""
     prologue = draw(st.sampled_from(PROLOGUES))
-    return (*prologue, *draw(st.lists(steps, min_size=1, max_size=most)))
+    return (*prologue, *(step for burst in draw(st.lists(bursts, min_size=1, max_size=most)) for step in burst))
 
 
 # ------------------------------------------------------------------------------------------------- for people

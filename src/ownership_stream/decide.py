@@ -136,6 +136,8 @@ def _verdict(draft: Draft, write: Write) -> None:
         write.unseen = not write.seen and bool(current.version) and current.value != write.value
         if write.grant is None:
             write.reason = "unprotected"
+    elif write.needs_grant:
+        write.end("noop")
 
 
 def _set_phase(draft: Draft, write: Write) -> None:
