@@ -79,7 +79,7 @@ class Oracle(Consequences):
             if write is None:
                 continue
             verdict = self.step_8_stage(write)
-            if name == self.matrix.stages.field:
+            if name == self.matrix.stages.field or (write.actor_only and verdict.outcome != "applied"):
                 self.conclude(write, verdict)
             else:
                 waiting[name] = (write, verdict)
@@ -158,10 +158,11 @@ class Oracle(Consequences):
         if not self.step_2_delta(write, fresh, shelf):
             return self.end(write, "noop")
         differs = shelf.get(name) != value
+        write = replace(write, actor_only=not differs and write.reason is None and write.evidence is None)
         shelf[name] = value
         if not request and name in self.current and value == self.summary(write.system, name, self.current[name].value):
             seat.accepted.pop(name, None)
-        if not request and (landed := self.step_4_echo(write, fresh)) is not None:
+        if not request and differs and (landed := self.step_4_echo(write, fresh)) is not None:
             return self.end(write, "echo", landed)
         if not request and differs:
             seat.refused.pop(name, None)
@@ -212,6 +213,8 @@ class Oracle(Consequences):
     def end(self, write: Write, outcome: str, reason: str = "") -> None:
         """One named outcome for one column; a queued write goes to its case."""
         assert (write.field, write.request) not in self.outcomes
+        if write.actor_only and outcome in {"rejected", "queued"}:
+            outcome, reason = "noop", ""
         self.outcomes[write.field, write.request] = (outcome, reason)
         if outcome in {"rejected", "queued"} and not write.request:
             self.refuse(write, reason)

@@ -92,6 +92,8 @@ class Write:
     seen: bool
     stage_row: bool
     phase: str = "before"
+    actor_only: bool = False
+    """Nothing but a fresh actor attests it."""
 
 
 @dataclass
