@@ -1,368 +1,15 @@
-"""Hypothesis strategies for the history of one record, and the clinic that turns each step of it into a change.
+"""Hypothesis strategies for the history of one record: a list of abstract steps (small choices, so that it shrinks well).
 
-A history is a list of abstract ``Step``s (small choices, so that it shrinks well). ``Clinic`` keeps what the source rows
-hold, their positions and the time, and resolves a step against what has really happened so far: an echo lands what was
-really sent, a base version lies near the current one, a duplicate repeats what was really delivered.
+What a step comes to is ``source_rows.Clinic``'s matter. Beside single steps there are bursts that make the rare paths
+frequent: quarrels of automations, writes of a lock-step group, rivals about the same evidence time.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import hypothesis.strategies as st
 
-from ownership_stream.matrix.compiled import Summary
-from ownership_stream.model import Change, Evidence, Origin, Value
-from small_matrix import CRM, EHR, MATRIX
-
-START = 1_000_000_000_000
-MINUTE = 60_000
-
-Column = tuple[Literal["field", "compared", "request"], str]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A source row and the columns it has."""
-
-    name: str
-    system: str
-    columns: tuple[Column, ...]
-    primary: bool = True
-    stage_row: bool = False
-    positioned: bool = True
-    actor_in_event: bool = False
-
-
-def plain(*names: str) -> tuple[Column, ...]:
-    """Ordinary columns."""
-    return tuple(("field", name) for name in names)
-
-
-SHARED = ("legal_name", "date_of_birth", "lead_source", "medication_plan", "contact_preference")
-LOCAL = ("street", "city", "nickname", "risk_note", "weight")
-CONTACT = Source("crm/Contact/1", CRM, plain("care_stage", *SHARED, *LOCAL), stage_row=True, actor_in_event=True)
-TASK = Source("crm/Task/9", CRM, plain("follow_up"), primary=False, positioned=False)
-PATIENT = Source(
-    "ehr/patient/7", EHR, (("compared", "care_stage"), ("request", "care_stage"), *plain(*SHARED, *LOCAL))
-)
-FOLLOWUP = Source("ehr/followup/3", EHR, plain("follow_up"), primary=False)
-SOURCES = (CONTACT, PATIENT, FOLLOWUP, TASK)
-
-NAMES: list[Value] = [{"family": "Doe", "given": "Ann"}, {"family": "Doe", "given": "Anna"}, {"family": "Do"}]
-PLANS: list[Value] = [
-    {"drug": "A", "dose": "1", "status": "on"},
-    {"drug": "A", "dose": "2", "status": "on"},
-    {"drug": "B", "status": "off"},
-]
-DOMAIN: dict[str, list[Value]] = {
-    "legal_name": NAMES,
-    "date_of_birth": ["1980-01-01", "1981-01-01"],
-    "lead_source": ["google_ads", "meta_ads", "referral", "paid"],
-    "care_stage": ["new_lead", "intake_done", "in_care", "paused", "discharged", "nonsense"],
-    "medication_plan": PLANS,
-    "follow_up": ["reached", "no answer"],
-    "contact_preference": ["email", "sms"],
-    "street": ["Elm 1", "Oak 2"],
-    "city": ["Ulm", "Bonn"],
-    "nickname": ["Annie", "Nan"],
-    "risk_note": ["low", "high"],
-    "weight": [70, 71],
-}
-SUMMARIES: list[Value] = ["prospect", "active", "closed"]
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Somebody or something that writes."""
-
-    name: str | None
-    role: str | None
-    origin: Origin
-
-
-ACTORS = (
-    Actor("pat", "provider", "person"),
-    Actor("nia", "nurse", "person"),
-    Actor("cal", "clinical_ops", "person"),
-    Actor("ida", "intake_ops", "person"),
-    Actor("cora", "care_coordinator", "person"),
-    Actor("rep", None, "person"),
-    Actor("bot", None, "automation"),
-    Actor("portal", "patient_portal", "automation"),
-    Actor("robot", "care_coordinator", "automation"),
-    Actor(None, None, "automation"),
-)
-
-Kind = Literal["write", "echo", "snapshot", "delete", "duplicate", "old", "tick", "pause", "resume"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One abstract step; which of its choices count depends on its kind."""
-
-    kind: Kind
-    source: int = 0
-    cells: tuple[tuple[int, int], ...] = ()
-    """(column, value) choices; see ``Clinic.value``."""
-    actor: int = 6
-    whole: bool = True
-    base: Literal["none", "current", "behind", "zero", "same"] = "none"
-    reason: Literal["none", "given", "other", "blank", "same"] = "none"
-    evidence: Literal["none", "now", "earlier", "same", "unsigned", "future", "empty", "untimed"] = "none"
-    lag: int = 0
-    """Source time before the broker's, milliseconds; negative: in the future."""
-    pick: int = 0
-    mode: Literal["plain", "marker", "coerced", "marker coerced", "person", "marker person coerced"] = "plain"
-    after: int = 1_000
-    withheld: frozenset[str] = frozenset()
-    target: str = ""
-
-
-class Sent(Protocol):
-    """What an echo needs to know of something sent."""
-
-    value: Value
-    change_id: str
-
-
-class View(Protocol):
-    """What steps are resolved against: the state of affairs as somebody keeps it."""
-
-    def version_of(self, name: str) -> int: ...
-
-    def value_of(self, name: str) -> Value: ...
-
-    def shown_in(self, system: str, name: str) -> Value: ...
-
-    def evidence_of(self, name: str) -> Evidence | None: ...
-
-    def sent_to(self, system: str) -> Mapping[str, list[Any]]: ...
-
-
-@dataclass
-class RowContent:
-    """What a source row holds now."""
-
-    cells: dict[Column, Value] = field(default_factory=dict)
-    attributes: dict[str, Any] = field(default_factory=dict)
-    evidence: dict[str, Evidence] = field(default_factory=dict)
-    position: int = 0
-    exists: bool = False
-
-
-class Clinic:
-    """The source rows of one record."""
-
-    def __init__(self) -> None:
-        self.rows = {source.name: RowContent() for source in SOURCES}
-        self.delivered: list[Change] = []
-        self.now = START
-        self.number = 0
-
-    def change(self, step: Step, view: View) -> Change | None:
-        """The change that a step comes to, or nothing where it does not apply (nothing to echo, to delete, to repeat)."""
-        self.now += step.after
-        self.number += 1
-        match step.kind:
-            case "tick" | "pause" | "resume":
-                found: Change | None = Change(
-                    id=f"c{self.number}", record="r", kind=step.kind, system=step.target, at=self.now, origin="person"
-                )
-            case "duplicate" | "old":
-                found = self.again(step)
-            case "echo":
-                found = self.echo(step, view)
-            case "delete":
-                found = self.delete(SOURCES[step.source])
-            case _:
-                found = self.written(step, view)
-        if found is None:
-            return None
-        found = replace_time(found, self.now)
-        if found.kind == "row":
-            self.delivered.append(found)
-        return found
-
-    def again(self, step: Step) -> Change | None:
-        """A connector's duplicate, or an event at an older position under an id of its own."""
-        if not self.delivered:
-            return None
-        one = self.delivered[-1 - step.pick % len(self.delivered)]
-        return one if step.kind == "duplicate" else msgspec_replace(one, id=f"c{self.number}")
-
-    def delete(self, source: Source) -> Change | None:
-        """The row is deleted; what it held is gone."""
-        row = self.rows[source.name]
-        if not row.exists:
-            return None
-        row.cells, row.attributes, row.evidence, row.exists = {}, {}, {}, False
-        return self.event(source, op="d", at=self.now)
-
-    def written(self, step: Step, view: View) -> Change:
-        """Somebody writes some cells of a row, or a snapshot reads it."""
-        source = SOURCES[step.source]
-        row = self.rows[source.name]
-        changed: dict[Column, Value] = {}
-        for column, choice in step.cells:
-            one = source.columns[column % len(source.columns)]
-            changed[one] = self.value(source, one, choice, view)
-        row.cells.update(changed)
-        who = ACTORS[step.actor]
-        old = row.attributes
-        row.attributes = {
-            "actor": who.name,
-            "role": who.role,
-            "origin": who.origin,
-            "reason": {"none": None, "given": "asked", "other": "begged", "blank": "  ", "same": old.get("reason")}[step.reason],
-            "base": self.base(step, changed, view, old),
-            "updated_at": old.get("updated_at") if step.actor == 9 else self.number,
-        }
-        fresh = {name: one for _, name in changed if (one := self.evidence(step, name, view)) is not None}
-        row.evidence.update(fresh)
-        carried = {one: row.cells.get(one) for one in source.columns} if step.whole or not row.exists else changed
-        op: Literal["c", "u", "r"] = "r" if step.kind == "snapshot" else "u" if row.exists else "c"
-        row.exists = True
-        evidence = row.evidence if step.whole else fresh
-        return self.event(source, op=op, at=self.now - step.lag, cells=carried, evidence=evidence, same=step.pick == 1)
-
-    def event(
-        self,
-        source: Source,
-        *,
-        op: Literal["c", "u", "d", "r"],
-        at: int,
-        cells: Mapping[Column, Value] | None = None,
-        evidence: Mapping[str, Evidence] | None = None,
-        marker: str | None = None,
-        same: bool = False,
-    ) -> Change:
-        """The row event; a snapshot may read the row at the position it already had."""
-        row = self.rows[source.name]
-        row.position += 0 if same and op == "r" and row.position else 1
-        parts: dict[str, dict[str, Value]] = {"field": {}, "compared": {}, "request": {}}
-        for (sort, name), value in (cells or {}).items():
-            parts[sort][name] = value
-        attributes = {name: value for name, value in row.attributes.items() if op != "d" or name == "updated_at"}
-        return Change(
-            id=f"c{self.number}",
-            record="r",
-            system=source.system,
-            row=source.name,
-            op=op,
-            key=f"{source.system}-1",
-            primary=source.primary,
-            stage_row=source.stage_row,
-            position=(1, row.position) if source.positioned else None,
-            at=at,
-            fields=parts["field"],
-            compared=parts["compared"],
-            requests=parts["request"],
-            evidence={name: one for name, one in (evidence or {}).items() if name in parts["field"]},
-            marker=marker or row.attributes.get("marker"),
-            event=("actor",) if source.actor_in_event else (),
-            **{name: value for name, value in attributes.items() if name != "marker"},
-        )
-
-    def value(self, source: Source, column: Column, choice: int, view: View) -> Value:
-        """A value of the column's small domain; a system that is shown some parts only has no columns for the others."""
-        found, view_of = self.chosen(source, column, choice, view), MATRIX.fields[column[1]].views[source.system]
-        return view_of.of(found) if isinstance(view_of, Summary) and view_of.keep else found
-
-    def chosen(self, source: Source, column: Column, choice: int, view: View) -> Value:
-        """0 is null, 9 the current value, 8 what the other system shows, others are of the domain."""
-        sort, name = column
-        if choice == 0:
-            return None
-        if sort == "compared":
-            return SUMMARIES[choice % len(SUMMARIES)]
-        if choice == 9:
-            return view.value_of(name)
-        if choice == 8 and sort == "field":
-            return view.shown_in(CRM if source.system == EHR else EHR, name)
-        return DOMAIN[name][choice % len(DOMAIN[name])]
-
-    def base(self, step: Step, changed: Mapping[Column, Value], view: View, old: Mapping[str, Any]) -> int | None:
-        """A base version near the current one of the first field written."""
-        version = max((view.version_of(name) for _, name in changed), default=0)
-        chosen: dict[str, int | None] = {
-            "none": None,
-            "current": version,
-            "behind": max(0, version - 1),
-            "zero": 0,
-            "same": old.get("base"),
-        }
-        return chosen[step.base]
-
-    def evidence(self, step: Step, name: str, view: View) -> Evidence | None:
-        """Evidence near the current one, for the fields that go by it."""
-        if not MATRIX.fields[name].evidence or step.evidence == "none":
-            return None
-        last = view.evidence_of(name)
-        last_at = last.at if last is not None and last.at is not None else self.now - 10 * MINUTE
-        return {
-            "now": Evidence("dr", self.now - 2_000),
-            "earlier": Evidence("dr", last_at - MINUTE),
-            "same": Evidence("dr" if self.number % 2 else "np", last_at),
-            "unsigned": Evidence(None, self.now - 2_000),
-            "future": Evidence("dr", self.now + 10 * MINUTE),
-            "untimed": Evidence("dr", None),
-            "empty": Evidence(None, None),
-        }[step.evidence]
-
-    def echo(self, step: Step, view: View) -> Change | None:
-        """What we sent comes back: as sent, coerced, collapsed with a person's write, with or without the marker."""
-        system = (CRM, EHR)[step.source % 2]
-        ids = sorted({one.change_id for sent in view.sent_to(system).values() for one in sent})
-        if not ids:
-            return None
-        chosen = ids[step.pick % len(ids)]
-        landing: dict[str, Value] = {
-            name: one.value for name, sent in view.sent_to(system).items() for one in sent if one.change_id == chosen
-        }
-        sources = [one for one in SOURCES if one.system == system and any(name in landing for _, name in one.columns)]
-        source = sources[step.pick % len(sources)]
-        row = self.rows[source.name]
-        cells: dict[Column, Value] = {}
-        for sort, name in source.columns:
-            if name in landing and sort != "request":
-                cells[sort, name] = coerced(landing[name]) if "coerced" in step.mode else landing[name]
-        row.cells.update(cells)
-        who = ACTORS[step.actor] if "person" in step.mode else ACTORS[9 if step.pick % 2 else 6]
-        marker = chosen if "marker" in step.mode else row.attributes.get("marker")
-        row.attributes |= {"actor": who.name, "role": who.role, "origin": who.origin, "marker": marker}
-        row.attributes |= {"updated_at": self.number, "reason": None, "base": None}
-        op: Literal["c", "u"] = "u" if row.exists else "c"
-        row.exists = True
-        carried = {one: row.cells.get(one) for one in source.columns} if step.whole else cells
-        return self.event(source, op=op, at=self.now - step.lag, cells=carried, evidence=row.evidence, marker=marker)
-
-
-def coerced(value: Value) -> Value:
-    """What a careless system makes of a value: cut off or in capitals."""
-    if isinstance(value, dict):
-        return {part: coerced_text(piece) for part, piece in value.items()}
-    return coerced_text(value)
-
-
-def coerced_text(value: Any) -> Any:
-    """Text in capitals."""
-    return value.upper()[:4] if isinstance(value, str) else value
-
-
-def msgspec_replace(change: Change, **fields: Any) -> Change:
-    """A copy of a change with other attributes."""
-    import msgspec
-
-    return msgspec.structs.replace(change, **fields)
-
-
-def replace_time(change: Change, received: int) -> Change:
-    """The change as the broker received it."""
-    return msgspec_replace(change, received=received)
-
-
-# ------------------------------------------------------------------------------------------------- strategies
+from small_matrix import CRM, EHR
+from source_rows import ACTORS, MINUTE, SOURCES, Step
 
 GAPS = st.sampled_from([1_000, 1_000, 1_000, 4_000, 60_000])
 LAGS = st.sampled_from([0, 0, 0, 500, 3_000, 20_000, 120_000, 2_000_000, -600_000])
@@ -380,7 +27,9 @@ writes = st.builds(
     whole=st.booleans(),
     base=st.sampled_from(["none", "none", "current", "current", "behind", "zero", "same"]),
     reason=st.sampled_from(["none", "none", "given", "given", "other", "blank", "same"]),
-    evidence=st.sampled_from(["none", "now", "now", "now", "earlier", "same", "unsigned", "future", "empty", "untimed"]),
+    evidence=st.sampled_from(
+        ["none", "now", "now", "now", "earlier", "same", "unsigned", "future", "empty", "untimed"]
+    ),
     lag=LAGS,
     after=GAPS,
     withheld=WITHHELD,
@@ -389,7 +38,9 @@ stage_moves = st.builds(
     Step,
     kind=st.just("write"),
     source=st.sampled_from([0, 0, 1]),
-    cells=st.sampled_from([((0, n),) for n in range(6)] + [((1, n),) for n in range(6)] + [((0, 2), (1, 1)), ((1, 2), (2, 1))]),
+    cells=st.sampled_from(
+        [((0, n),) for n in range(6)] + [((1, n),) for n in range(6)] + [((0, 2), (1, 1)), ((1, 2), (2, 1))]
+    ),
     actor=st.sampled_from([2, 2, 6, 5]),
     base=st.sampled_from(["none", "current"]),
     lag=LAGS,
@@ -411,7 +62,9 @@ echoes = st.builds(
     source=st.integers(0, 1),
     pick=st.integers(0, 3),
     actor=st.integers(0, 5),
-    mode=st.sampled_from(["plain", "plain", "marker", "marker", "coerced", "marker coerced", "person", "marker person coerced"]),
+    mode=st.sampled_from(
+        ["plain", "plain", "marker", "marker", "coerced", "marker coerced", "person", "marker person coerced"]
+    ),
     whole=st.booleans(),
     lag=LAGS,
     after=GAPS,
@@ -444,7 +97,9 @@ COLUMN = {source: {one: number for number, one in enumerate(source.columns)} for
 """Where a row has a column."""
 
 
-def cell(source: int, name: str, value: int, sort: Literal["field", "compared", "request"] = "field") -> tuple[int, int]:
+def cell(
+    source: int, name: str, value: int, sort: Literal["field", "compared", "request"] = "field"
+) -> tuple[int, int]:
     """A cell by its field's name."""
     return COLUMN[SOURCES[source]][sort, name], value
 
@@ -458,7 +113,9 @@ def quarrels(draw: st.DrawFn) -> list[Step]:
     for turn in range(draw(st.integers(3, 26))):
         source = draw(st.sampled_from([0, 1])) if name == "weight" else turn % 2
         cells = (cell(source, name, draw(st.sampled_from([1, 2, 3])) if source else 2),)
-        found.append(Step("write", source=source, cells=cells, actor=draw(st.sampled_from([6, 6, 6, 7])), base="current"))
+        found.append(
+            Step("write", source=source, cells=cells, actor=draw(st.sampled_from([6, 6, 6, 7])), base="current")
+        )
         if landing != "none":
             found.append(Step("echo", source=1 - source, mode="marker" if landing == "marker" else "plain"))
     return found
@@ -473,7 +130,16 @@ def groups(draw: st.DrawFn) -> list[Step]:
         source = draw(st.sampled_from([0, 1]))
         cells = (cell(source, "street", draw(values)), cell(source, "city", draw(values)))
         actor, base = draw(st.sampled_from([0, 1, 4, 6, 6, 8])), draw(st.sampled_from(["current", "none", "zero"]))
-        found.append(Step("write", source=source, cells=cells, actor=actor, base=base, reason=draw(st.sampled_from(["given", "none"]))))
+        found.append(
+            Step(
+                "write",
+                source=source,
+                cells=cells,
+                actor=actor,
+                base=base,
+                reason=draw(st.sampled_from(["given", "none"])),
+            )
+        )
     return found
 
 
@@ -500,7 +166,15 @@ def rivals(draw: st.DrawFn) -> list[Step]:
 
 
 one_step = st.one_of(
-    *[writes] * 7, *[stage_moves] * 2, attestations, *[echoes] * 3, snapshots, deletes, repeats, *[ticks] * 2, *[flows] * 2
+    *[writes] * 7,
+    *[stage_moves] * 2,
+    attestations,
+    *[echoes] * 3,
+    snapshots,
+    deletes,
+    repeats,
+    *[ticks] * 2,
+    *[flows] * 2,
 )
 bursts = st.one_of(*[st.lists(one_step, min_size=1, max_size=6)] * 4, quarrels(), groups(), rivals())
 
@@ -532,31 +206,3 @@ def histories(draw: st.DrawFn, most: int = 6) -> tuple[Step, ...]:
     """A history: a prologue (nothing, a lead, a patient in care, two snapshots), then bursts of anything."""
     prologue = draw(st.sampled_from(PROLOGUES))
     return (*prologue, *(step for burst in draw(st.lists(bursts, min_size=1, max_size=most)) for step in burst))
-
-
-# ------------------------------------------------------------------------------------------------- for people
-
-
-def line(change: Change) -> str:
-    """A change on one line."""
-    if change.kind != "row":
-        return f"{change.id} {change.received - START:>9} {change.kind} {change.system or 'record'}"
-    words = [f"{change.id} {change.received - START:>9} {change.op} {change.row}@{change.position and change.position[-1]}"]
-    if change.at != change.received:
-        words.append(f"at{change.at - change.received:+}")
-    words += [f"{name}={short(value)}" for name, value in change.fields.items() if value is not None]
-    nulls = [name for name, value in change.fields.items() if value is None]
-    words += [f"nulls={','.join(nulls)}"] if nulls else []
-    words += [f"~{name}={short(value)}" for name, value in change.compared.items()]
-    words += [f"?{name}={short(value)}" for name, value in change.requests.items()]
-    words.append(f"by {change.actor}/{change.role}/{change.origin[0]}")
-    for name in ("reason", "base", "marker", "updated_at"):
-        value = getattr(change, name)
-        words += [f"{name}={value!r}"] if value is not None else []
-    words += [f"ev[{name}]={one.by}@{one.at and one.at - START}" for name, one in change.evidence.items()]
-    return " ".join(words)
-
-
-def short(value: Value) -> str:
-    """A value in few letters."""
-    return "/".join(str(piece) for piece in value.values()) if isinstance(value, dict) else str(value)

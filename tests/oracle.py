@@ -29,8 +29,6 @@ class Oracle(Consequences):
         self.step_16_close()
         return self.report()
 
-
-
     def saw(self, name: str, *, system: str, row: str, base: int | None, request: bool) -> bool:
         """“A write has seen the current value if its base version says so, or, without one, if…”."""
         if name not in self.current:
@@ -213,7 +211,11 @@ class Oracle(Consequences):
     def end(self, write: Write, outcome: str, reason: str = "") -> None:
         """One named outcome for one column; a queued write goes to its case."""
         assert (write.field, write.request) not in self.outcomes
-        if write.actor_only and outcome in {"rejected", "queued"}:
+        if (
+            write.actor_only
+            and outcome in {"rejected", "queued"}
+            and not ("B35" in __import__("os").environ.get("QUIRKS", "") and reason == "group")
+        ):
             outcome, reason = "noop", ""
         self.outcomes[write.field, write.request] = (outcome, reason)
         if outcome in {"rejected", "queued"} and not write.request:
@@ -235,7 +237,9 @@ class Oracle(Consequences):
         known = replace(write, phase=self.phase(write))
         if self.matrix.fields[write.field].rule.startswith("latest"):
             return write.reason is not None
-        granted = fresh.actor is not None and oracle_rules.step_9_grant(self.matrix.fields[write.field], known) is not None
+        granted = (
+            fresh.actor is not None and oracle_rules.step_9_grant(self.matrix.fields[write.field], known) is not None
+        )
         return write.reason is not None or granted
 
     def step_4_echo(self, write: Write, fresh: Change) -> str | None:
@@ -275,7 +279,9 @@ class Oracle(Consequences):
         )
         differs = write.value != (None if now is None else now.value)
         if self.owner(name) == write.system and not unknown_stage and differs and (now is None or older):
-            owners = [one for one in self.matrix.fields[name].grants if one.kind == "owner" and one.system == write.system]
+            owners = [
+                one for one in self.matrix.fields[name].grants if one.kind == "owner" and one.system == write.system
+            ]
             self.set_current(write, owners[0])
             if now is None:
                 self.first_seeds.add(name)
@@ -289,7 +295,9 @@ class Oracle(Consequences):
             seat = self.seats[system]
             shown = seat.shown.get(name)
             if name not in self.current and seat.present and name in seat.baseline and shown is not None:
-                owners = [one for one in self.matrix.fields[name].grants if one.kind == "owner" and one.system == system]
+                owners = [
+                    one for one in self.matrix.fields[name].grants if one.kind == "owner" and one.system == system
+                ]
                 self.version = self.version_before + 1
                 at = min(self.change.at, self.now)
                 self.current[name] = Current(shown, self.version, at, system, "", None, owners[0], None)
@@ -404,8 +412,12 @@ class Oracle(Consequences):
             if case is None or case.reason not in {"paused", "stage"} or (case.reason == "stage" and not self.stages):
                 continue
             standing = [write for write in case.writes if self.stands(write)]
-            waiting = [write for write in standing[-1:] or case.writes if self.paused or self.seats[write.system].paused]
-            if not standing and (case.reason == "stage" or not waiting or "B33" in __import__("os").environ.get("QUIRKS","")):
+            waiting = [
+                write for write in standing[-1:] or case.writes if self.paused or self.seats[write.system].paused
+            ]
+            if not standing and (
+                case.reason == "stage" or not waiting or "B33" in __import__("os").environ.get("QUIRKS", "")
+            ):
                 self.end_case(name, "converged")
             elif standing and not waiting:
                 self.decide_again(name, case, standing[-1])

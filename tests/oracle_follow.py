@@ -51,7 +51,8 @@ class Consequences(Record):
                 current={name: (now.value, now.version) for name, now in self.current.items()},
                 shown={s: {f: v for f, v in seat.shown.items() if v is not None} for s, seat in self.seats.items()},
                 outstanding={
-                    s: {f: [one.value for one in sent] for f, sent in seat.out.items() if sent} for s, seat in self.seats.items()
+                    s: {f: [one.value for one in sent] for f, sent in seat.out.items() if sent}
+                    for s, seat in self.seats.items()
                 },
                 present={s: seat.present for s, seat in self.seats.items()},
                 guards={
@@ -194,7 +195,11 @@ class Consequences(Record):
         asked = [system for system in present if self.expects(system, name) or name not in self.current]
         if case.reason == "unattested":
             asked = present = [system for system in asked if system == self.owner(name)]
-        if present and all(self.agrees(system, name) for system in asked) and not any(self.asks(one) for one in case.writes):
+        if (
+            present
+            and all(self.agrees(system, name) for system in asked)
+            and not any(self.asks(one) for one in case.writes)
+        ):
             self.end_case(name, "converged")
 
     def asks(self, write: Write) -> bool:
@@ -220,7 +225,21 @@ class Consequences(Record):
         if refused and system == self.owner(name):
             if refused != "not_validated" and spec.restore:
                 self.open_case(name, "unattested")
-        elif (handed and (system == self.owner(name) or ("B32" in __import__("os").environ.get("QUIRKS","") and self.seats[self.owner(name)].present and self.seats[self.owner(name)].shown.get(name) is None))) or name in self.changed or (self.sweep and not refused):
+        elif (
+            (
+                handed
+                and (
+                    system == self.owner(name)
+                    or (
+                        "B32" in __import__("os").environ.get("QUIRKS", "")
+                        and self.seats[self.owner(name)].present
+                        and self.seats[self.owner(name)].shown.get(name) is None
+                    )
+                )
+            )
+            or name in self.changed
+            or (self.sweep and not refused)
+        ):
             self.send(system, name, "change")
         elif spec.restore and self.sendable(system):
             if self.guards[name].restores >= 3:
@@ -269,6 +288,3 @@ class Consequences(Record):
             self.seats[self.change.system].paused = True
         else:
             self.paused = True
-
-
-

@@ -6,7 +6,7 @@ Part of the oracle (``oracle.py``): written from the rules and not from the code
 from dataclasses import dataclass, field
 
 from ownership_stream.matrix.compiled import Grant, Matrix, Summary
-from ownership_stream.model import Change, Evidence, Value
+from ownership_stream.model import Evidence, Value
 
 Key = tuple[str, bool]
 """A column of a change: (field, whether it is a request column)."""
@@ -177,7 +177,6 @@ class Record:
         if name in self.current and not self.expects(system, name):
             return False
         return self.seats[system].shown.get(name) == self.expected(system, name)
-
 
     def stands(self, write: Write) -> bool:
         """“Its system still shows it (or still requests it)”."""

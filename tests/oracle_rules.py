@@ -86,18 +86,24 @@ def step_9_grant(spec: Field, write: Written) -> Grant | None:
     return None
 
 
-def step_10_reason(_matrix: Matrix, spec: Field, write: Written, grant: Grant | None, _now: Standing | None) -> Verdict | None:
+def step_10_reason(
+    _matrix: Matrix, spec: Field, write: Written, grant: Grant | None, _now: Standing | None
+) -> Verdict | None:
     """“A person writing a critical field under a secondary or override grant without one → ``reason_required``”."""
     asked = spec.reason_always or (spec.critical and grant is not None and grant.kind != "owner")
     return Verdict("rejected", "reason_required") if write.person and asked and write.reason is None else None
 
 
-def step_11_clear(_matrix: Matrix, spec: Field, write: Written, _grant: Grant | None, _now: Standing | None) -> Verdict | None:
+def step_11_clear(
+    _matrix: Matrix, spec: Field, write: Written, _grant: Grant | None, _now: Standing | None
+) -> Verdict | None:
     """“An automation clearing a critical field → ``queued: clear``”."""
     return Verdict("queued", "clear") if write.value is None and spec.critical and not write.person else None
 
 
-def step_12_override(_matrix: Matrix, _spec: Field, write: Written, grant: Grant | None, now: Standing | None) -> Verdict | None:
+def step_12_override(
+    _matrix: Matrix, _spec: Field, write: Written, grant: Grant | None, now: Standing | None
+) -> Verdict | None:
     """“Yields to a writer who holds the same grant, or to the owner's person who has seen it; everyone else →…”."""
     if now is None or now.grant is None or now.grant.kind != "override":
         return None
@@ -106,14 +112,18 @@ def step_12_override(_matrix: Matrix, _spec: Field, write: Written, grant: Grant
     return Verdict("rejected", "override_active")
 
 
-def step_13_staleness(matrix: Matrix, spec: Field, write: Written, _grant: Grant | None, now: Standing | None) -> Verdict | None:
+def step_13_staleness(
+    matrix: Matrix, spec: Field, write: Written, _grant: Grant | None, now: Standing | None
+) -> Verdict | None:
     """“A seen write is fresh. Unseen: base version given → stale; older… beyond the matrix's skew → stale”."""
     if spec.rule.startswith("latest") or write.seen or now is None:
         return None
     return STALE if write.base is not None or now.at - write.at > matrix.skew else None
 
 
-def step_14_rule(matrix: Matrix, spec: Field, write: Written, grant: Grant | None, now: Standing | None) -> Verdict | None:
+def step_14_rule(
+    matrix: Matrix, spec: Field, write: Written, grant: Grant | None, now: Standing | None
+) -> Verdict | None:
     """“The row's rule”."""
     rules = {
         "owner wins": owner_wins,
@@ -162,7 +172,9 @@ def later(write: Written, now: Standing) -> Verdict:
     return APPLIED if write.value == now.value else Verdict("queued", "tie")
 
 
-def latest_validated(matrix: Matrix, _spec: Field, write: Written, _grant: Grant | None, now: Standing | None) -> Verdict:
+def latest_validated(
+    matrix: Matrix, _spec: Field, write: Written, _grant: Grant | None, now: Standing | None
+) -> Verdict:
     """“Without ``by``, or without a time → ``not_validated``; a later completion wins whatever arrived first…”."""
     if write.value is None:
         return taking_back(write, now)
@@ -190,7 +202,9 @@ def taking_back(write: Written, now: Standing | None) -> Verdict:
     return APPLIED if by_time or write.base == now.version else STALE
 
 
-def latest_confirmed(matrix: Matrix, _spec: Field, write: Written, _grant: Grant | None, now: Standing | None) -> Verdict:
+def latest_confirmed(
+    matrix: Matrix, _spec: Field, write: Written, _grant: Grant | None, now: Standing | None
+) -> Verdict:
     """“Unconfirmed over confirmed → ``not_confirmed``; both confirmed: the later; both unconfirmed: seen → applied”."""
     if ahead(matrix, write):
         return Verdict("queued", "clock")

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from histories import Clinic, Step, line
 from oracle import Oracle
 from oracle_record import Expected, canonical
 from ownership_stream.decide import decide
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Change, Decision, Evidence, RecordState, SystemState, Value
+from source_rows import Clinic, Step, line
 
 NOBODY: frozenset[str] = frozenset()
 pack = msgspec.msgpack.encode

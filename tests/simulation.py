@@ -15,12 +15,12 @@ from typing import Any, Literal
 import hypothesis.strategies as st
 import msgspec
 
-from histories import ACTORS, CRM, DOMAIN, EHR, SOURCES, START, SUMMARIES, Actor, Column, Source, coerced, line
 from oracle_record import canonical
 from ownership_stream.decide import decide
 from ownership_stream.matrix.compiled import Summary
 from ownership_stream.model import Change, Decision, Evidence, RecordState, SystemState, Value
-from small_matrix import MATRIX
+from small_matrix import CRM, EHR, MATRIX
+from source_rows import ACTORS, DOMAIN, SOURCES, START, SUMMARIES, Actor, Column, Source, coerced, line
 
 SYNC = Actor("sync", None, "automation")
 BOT = Actor("bot", None, "automation")
@@ -134,7 +134,13 @@ class World:
 
     def cell(self, system: str, name: str, *, by_request: bool = False) -> tuple[SimulatedRow, Column]:
         """The row and the column of a field in a system."""
-        found = [(row, one) for row in self.rows if row.source.system == system for one in row.source.columns if one[1] == name]
+        found = [
+            (row, one)
+            for row in self.rows
+            if row.source.system == system
+            for one in row.source.columns
+            if one[1] == name
+        ]
         return found[-1] if by_request else found[0]
 
     def write(self, row: SimulatedRow, cells: dict[Column, Value], who: Actor, marker: str | None = None) -> None:
@@ -309,7 +315,14 @@ class World:
             for name, spec in MATRIX.fields.items():
                 shown, now = seat.shown.get(name), self.state.fields.get(name)
                 view = spec.views[system]
-                if now is None or not now.version or view == "none" or not seat.present or seat.paused or self.state.paused:
+                if (
+                    now is None
+                    or not now.version
+                    or view == "none"
+                    or not seat.present
+                    or seat.paused
+                    or self.state.paused
+                ):
                     continue
                 expected = seat.accepted.get(name, view.of(now.value) if isinstance(view, Summary) else now.value)
                 refused = seat.refused[name].reason if name in seat.refused else ""
@@ -352,7 +365,10 @@ def a_value(system: str, column: Column, choice: int) -> Value:
 
 
 BEFORE_CARE = (
-    *(Edit(CRM, name, 1, 6) for name in ("legal_name", "lead_source", "contact_preference", "street", "city", "nickname")),
+    *(
+        Edit(CRM, name, 1, 6)
+        for name in ("legal_name", "lead_source", "contact_preference", "street", "city", "nickname")
+    ),
     Edit(CRM, "care_stage", 6, 6),
     *(Edit(EHR, name, 1, 0, reason=True) for name in ("date_of_birth", "medication_plan", "risk_note", "weight")),
     Edit(EHR, "follow_up", 1, 1, evidence="now", turns=20),
@@ -393,4 +409,6 @@ def lives(draw: st.DrawFn) -> Life:
     prologue = draw(st.sampled_from([(), BEFORE_CARE, IN_CARE]))
     habit = st.builds(Habit, system=st.sampled_from([EHR, CRM]), field=hot, value=st.integers(1, 3))
     habits = tuple(draw(st.lists(habit, max_size=4)))
-    return Life(draw(WEATHERS), habits, (*prologue, *(one for burst in bursts for one in burst)), draw(st.integers(0, 2**16)))
+    return Life(
+        draw(WEATHERS), habits, (*prologue, *(one for burst in bursts for one in burst)), draw(st.integers(0, 2**16))
+    )

@@ -60,7 +60,7 @@ def _settle(draft: Draft, key: str, system: SystemState, field: Field, expected:
     """A disagreement of one system: under way, excused, sent, or a case."""
     name = field.name
     current = draft.current(name)
-    asked = name in draft.asked
+    asked = name in draft.asked or (key, name) in draft.handed
     waiting = system.outstanding.get(name, ())
     under_way = bool(waiting) and (not asked or waiting[-1].value == expected)
     if (

@@ -18,6 +18,7 @@ from ownership_stream.draft import NOTHING, Draft, Write, grant_kind, view_of
 from ownership_stream.effects import apply, hand_over, seed_from_owners, take_effect
 from ownership_stream.matrix.compiled import Grant, Matrix, Phase, Summary
 from ownership_stream.model import (
+    Case,
     Change,
     Decision,
     FieldState,
@@ -114,11 +115,7 @@ def _decide_writes(draft: Draft, writes: list[Write]) -> None:
     for write in rest:
         take_effect(draft, write)
         draft.outcomes += (write.as_outcome(),)
-    if draft.stage_learned:
-        seed_from_owners(draft)
-        _decide_again(draft, "stage")
-    if draft.care_starts:
-        hand_over(draft)
+    _follow_the_stage(draft)
 
 
 def _verdict(draft: Draft, write: Write) -> None:
@@ -133,11 +130,16 @@ def _verdict(draft: Draft, write: Write) -> None:
     if write.only_evidence:
         write.end(*(("applied", "evidence") if write.outcome == "applied" else ("noop", "")))
     elif write.outcome == "applied":
-        write.unseen = not write.seen and bool(current.version) and current.value != write.value
-        if write.grant is None:
-            write.reason = "unprotected"
+        _mark_applied(current, write)
     elif write.needs_grant:
         write.end("noop")
+
+
+def _mark_applied(current: FieldState, write: Write) -> None:
+    """What is said of an applied write beside that: over an unseen value, without a grant."""
+    write.unseen = not write.seen and bool(current.version) and current.value != write.value
+    if write.grant is None:
+        write.reason = "unprotected"
 
 
 def _set_phase(draft: Draft, write: Write) -> None:
@@ -221,6 +223,8 @@ def _differs_by_stage(draft: Draft, current: FieldState, write: Write) -> bool:
     return len(ends) > 1
 
 
+WAITING: Final = frozenset({"paused", "stage"})
+"""Reasons of cases whose proposals are decided again."""
 PHASES: Final[tuple[Phase, ...]] = ("before", "after")
 
 
@@ -310,33 +314,47 @@ def _share_worst(writes: list[Write]) -> None:
             write.unseen = False
 
 
-def _decide_again(draft: Draft, reason: str) -> None:
-    """Decide what waited for this reason, by steps 8 to 14; no new attempt."""
-    for case in [case for case in draft.cases.values() if case.reason == reason and case.proposals]:
+def _decide_again(draft: Draft) -> None:
+    """Decide what waited for a resume or for the stage to become known, by steps 8 to 14; no new attempt."""
+    if draft.paused:
+        return
+    stage_field = draft.matrix.stages.field
+    for case in sorted(draft.cases.values(), key=lambda case: case.field != stage_field):
         field = draft.matrix.fields.get(case.field)
+        if field is None or case.reason not in WAITING or (case.reason == "stage" and not draft.stages):
+            continue
         standing = [proposal for proposal in case.proposals if draft.stands(case.field, proposal)]
         if not standing:
             draft.close_case(case.field, "converged")
-            continue
-        proposal = standing[-1]
-        if field is None or draft.paused or draft.systems[proposal.system].paused:
-            continue
-        write = Write.again(field, proposal)
-        _set_phase(draft, write)
-        current = draft.current(field.name)
-        if not _stage(draft, write):
-            _judge(draft, current, write)
-        draft.touch(field.name)
-        if write.outcome == "queued":
-            draft.alter_case("changed", replace(case, reason=write.reason))
-            write.joined = True
-        elif write.outcome == "rejected":
-            draft.close_case(field.name, "superseded")
-            draft.refuse(write)
-        else:
-            write.unseen = not write.seen and bool(current.version) and current.value != write.value
-            apply(draft, write)
-        draft.redecided += (write.as_outcome(),)
+        elif not draft.systems[standing[-1].system].paused:
+            _redecide(draft, case, Write.again(field, standing[-1]))
+
+
+def _redecide(draft: Draft, case: Case, write: Write) -> None:
+    _set_phase(draft, write)
+    current = draft.current(case.field)
+    if not _stage(draft, write):
+        _judge(draft, current, write)
+    draft.touch(case.field)
+    if write.outcome == "queued":
+        draft.alter_case("changed", replace(case, reason=write.reason))
+        write.joined = True
+    elif write.outcome == "rejected":
+        draft.close_case(case.field, "superseded")
+        draft.refuse(write)
+    else:
+        _mark_applied(current, write)
+        apply(draft, write)
+    draft.redecided += (write.as_outcome(),)
+
+
+def _follow_the_stage(draft: Draft) -> None:
+    """What a stage brings beyond its own field: waiting writes are decided, and fields change hands."""
+    if draft.stage_learned:
+        seed_from_owners(draft)
+        _decide_again(draft)
+    if draft.care_starts:
+        hand_over(draft)
 
 
 def _delete(draft: Draft, system: SystemState) -> None:
@@ -383,7 +401,8 @@ def _pause(draft: Draft) -> None:
 def _resume(draft: Draft) -> None:
     """What waited is decided again, and what is missing is sent."""
     _set_paused(draft, value=False)
-    _decide_again(draft, "paused")
+    _decide_again(draft)
+    _follow_the_stage(draft)
     draft.sweeps = True
     close(draft)
 

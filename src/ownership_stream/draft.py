@@ -137,7 +137,9 @@ class Draft:
     touched: tuple[str, ...] = ()
     """Fields for which *close* has to look, in order."""
     asked: tuple[str, ...] = ()
-    """Fields to be sent because this event changed their current value, or handed it over."""
+    """Fields to be sent because this event changed their current value."""
+    handed: tuple[tuple[str, str], ...] = ()
+    """(system, field) to be sent because this event handed the field over to that system."""
     sweeps = False
     """*Close* looks at every field, and systems are sent whatever they miss."""
     care_starts = False

@@ -104,7 +104,7 @@ def hand_over(draft: Draft) -> None:
         draft.touch(name)
         shown = system.shown.get(name)
         if shown is None:
-            draft.asked += (name,)
+            draft.handed += ((heir, name),)
             draft.forgive(heir, name)
         elif shown != draft.expected(heir, name, field) and name not in system.outstanding and name not in draft.cases:
             draft.open_case(name, "handover", field.escalation)

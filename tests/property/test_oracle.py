@@ -2,9 +2,10 @@
 
 from hypothesis import event, given
 
-from histories import Step, histories
+from histories import histories
 from pair import play
 from small_matrix import MATRIX
+from source_rows import Step
 
 
 @given(history=histories())

@@ -2,10 +2,11 @@
 
 from hypothesis import given
 
-from histories import Step, histories
+from histories import histories
 from pair import Pair, play
 from simulation import Life, World, lives
 from small_matrix import MATRIX
+from source_rows import Step
 
 GUARD = 3 + 10
 """Restores and applied answers that the loop guard allows between two writes by persons."""
