@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the history of one record: a list of abstract steps (small choices, so that it shrinks well).
+"""Hypothesis strategies for the history of one record: a list of abstract steps, small choices that shrink well.
 
 What a step comes to is ``source_rows.Clinic``'s matter. Beside single steps there are bursts that make the rare paths
 frequent: quarrels of automations, writes of a lock-step group, rivals about the same evidence time.

@@ -1,9 +1,9 @@
-"""A second opinion: docs/rules.md written down once more, slowly and obviously, from its sentences and not from the code.
+"""A second opinion: docs/rules.md written down once more, slowly, from its sentences and not from the code.
 
 The oracle keeps one record in plain dicts and lists (``oracle_record.py``), knows only the types of ``model`` and
 ``matrix.compiled``, and walks the numbered steps of section 2 one function each, with the sentence it stands for beside
-it. Steps 10 to 14 and section 3 are in ``oracle_rules.py``, what follows from a decision in ``oracle_follow.py``. It shares
-no line with the implementation on purpose: where both agree, two readings of the rules agree.
+it. Steps 10 to 14 and section 3 are in ``oracle_rules.py``, what follows from a decision in ``oracle_follow.py``. It
+shares no line with the implementation on purpose: where both agree, two readings of the rules agree.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class Oracle(Consequences):
         self.step_16_close()
         return self.report()
 
-    def saw(self, name: str, *, system: str, row: str, base: int | None, request: bool) -> bool:
+    def saw(self, name: str, *, system: str, row: str, base: int | None) -> bool:
         """“A write has seen the current value if its base version says so, or, without one, if…”."""
         if name not in self.current:
             return True
@@ -45,7 +45,7 @@ class Oracle(Consequences):
         return shown == self.expected(system, name)
 
     def columns(self) -> Iterator[tuple[str, Literal["compared", "field", "request"], Value]]:
-        """The carried columns, the stage's first, compared ones before requests (their landing comes before our next send)."""
+        """The carried columns, the stage's first, compared ones before requests (a landing before our next send)."""
         stage = self.matrix.stages.field
         for name in sorted(self.matrix.fields, key=lambda one: one != stage):
             if name in self.change.compared:
@@ -103,7 +103,7 @@ class Oracle(Consequences):
         return replay
 
     def delete(self, seat: Seat) -> None:
-        """“The system is absent, what it showed and what was outstanding there is forgotten”; other rows forget nothing."""
+        """“The system is absent, what it showed and what was outstanding there is forgotten”; others nothing."""
         if not self.change.primary or not seat.present:
             return
         seat.present = False
@@ -145,41 +145,58 @@ class Oracle(Consequences):
         return fresh
 
     def steps_2_to_7(self, name: str, column: str, value: Value, fresh: Change) -> Write | None:
-        """The write that goes on to step 8, or nothing and the outcome that ended it before."""
-        seat, request = self.seats[self.change.system], column == "request"
-        shelf = seat.requested if request else seat.shown
+        """The write that goes on to step 8, or ``None`` and the outcome that ended it before."""
+        request = column == "request"
+        shelf = self.seats[self.change.system].requested if request else self.seats[self.change.system].shown
         value = self.whole(value, shelf.get(name))
         write = self.as_write(name, request, value, fresh)
+        differs = shelf.get(name) != value
         if request and value is None:
             shelf.pop(name, None)
-            return self.end(write, "noop")
-        if not self.step_2_delta(write, fresh, shelf):
-            return self.end(write, "noop")
-        differs = shelf.get(name) != value
-        write = replace(write, actor_only=not differs and write.reason is None and write.evidence is None)
-        shelf[name] = value
-        if not request and name in self.current and value == self.summary(write.system, name, self.current[name].value):
+            self.end(write, "noop")
+        elif not self.step_2_delta(write, fresh, shelf):
+            self.end(write, "noop")
+        elif request or not differs:
+            shelf[name] = value
+            only = not differs and write.reason is None and write.evidence is None
+            return self.steps_5_to_7(replace(write, actor_only=only), column)
+        else:
+            shelf[name] = value
+            return self.steps_4_to_7(write, column, fresh)
+        return None
+
+    def steps_4_to_7(self, write: Write, column: str, fresh: Change) -> Write | None:
+        """A value that moved in a shown column: our landing, or what was remembered of the old value ends."""
+        name, seat = write.field, self.seats[write.system]
+        if name in self.current and write.value == self.summary(write.system, name, self.current[name].value):
             seat.accepted.pop(name, None)
-        if not request and differs and (landed := self.step_4_echo(write, fresh)) is not None:
-            return self.end(write, "echo", landed)
-        if not request and differs:
-            seat.refused.pop(name, None)
-        if not request and differs and self.change.op != "r":
+        landed = self.step_4_echo(write, fresh)
+        if landed is not None:
+            self.end(write, "echo", landed)
+            return None
+        seat.refused.pop(name, None)
+        if self.change.op != "r":
             seat.baseline.discard(name)
+        return self.steps_5_to_7(write, column)
+
+    def steps_5_to_7(self, write: Write, column: str) -> Write | None:
+        """Compared columns and snapshots end here, and what equals current, is paused or in a loop."""
         if column == "compared":
             if self.change.op == "r":
-                seat.baseline.add(name)
-            return self.end(write, "noop")
-        if self.change.op == "r":
+                self.seats[write.system].baseline.add(write.field)
+            self.end(write, "noop")
+        elif self.change.op == "r":
             self.step_5_snapshot(write)
-            return self.end(write, "baseline")
-        if self.step_6_equal(write):
-            return None
-        if seat.paused or self.paused:
-            return self.end(write, "queued", "paused")
-        if self.step_7_loop(write):
-            return self.end(write, "queued", "oscillation")
-        return write
+            self.end(write, "baseline")
+        elif self.step_6_equal(write):
+            pass
+        elif self.seats[write.system].paused or self.paused:
+            self.end(write, "queued", "paused")
+        elif self.step_7_loop(write):
+            self.end(write, "queued", "oscillation")
+        else:
+            return write
+        return None
 
     def whole(self, value: Value, shown: Value) -> Value:
         """“Parts not carried come from shown; the field is cleared when all parts are null”."""
@@ -204,7 +221,7 @@ class Oracle(Consequences):
             reason=fresh.reason,
             base=fresh.base,
             evidence=fresh.evidence.get(name),
-            seen=self.saw(name, system=change.system, row=change.row, base=fresh.base, request=request),
+            seen=self.saw(name, system=change.system, row=change.row, base=fresh.base),
             stage_row=change.stage_row,
         )
 
@@ -243,7 +260,7 @@ class Oracle(Consequences):
         return write.reason is not None or granted
 
     def step_4_echo(self, write: Write, fresh: Change) -> str | None:
-        """ "Our write landing" by its marker or by its value: ``""`` or ``"coerced"``; nothing if it is no echo."""
+        """“Our write landing”, by its marker or by its value: plain or coerced, as a reason; ``None`` if it is no echo."""
         seat = self.seats[write.system]
         sent = seat.out.get(write.field, [])
         marked = [i for i, one in enumerate(sent) if fresh.marker is not None and one.change_id == fresh.marker]
@@ -305,7 +322,7 @@ class Oracle(Consequences):
                 self.changed.add(name)
 
     def step_6_equal(self, write: Write) -> bool:
-        """“Equal to current (for a summary target: to its summary) → noop, unless it carries fresh evidence that differs”."""
+        """“Equal to current (or to its summary) → noop, unless it carries fresh evidence that differs”."""
         now = self.current.get(write.field)
         if now is None:
             if write.value is None:
@@ -415,9 +432,7 @@ class Oracle(Consequences):
             waiting = [
                 write for write in standing[-1:] or case.writes if self.paused or self.seats[write.system].paused
             ]
-            if not standing and (
-                case.reason == "stage" or not waiting or "B33" in __import__("os").environ.get("QUIRKS", "")
-            ):
+            if not standing and (case.reason == "stage" or not waiting):
                 self.end_case(name, "converged")
             elif standing and not waiting:
                 self.decide_again(name, case, standing[-1])

@@ -169,16 +169,16 @@ class Consequences(Record):
         return moved or name in self.changed or name in self.redecided or bool(ended - {"noop", "replay"})
 
     def baseline_differences(self) -> None:
-        """“Where it sets the first, what the others show differently…; a system that becomes present by a snapshot…”."""
+        """“Where it sets the first, what the others show differently…”; so when a snapshot makes a system present."""
         for system, seat in self.seats.items():
             by_snapshot = self.appeared and not self.sweep and system == self.change.system
             for name in self.matrix.fields:
-                if (by_snapshot or (name in self.first_seeds and seat.present)) and name in self.current:
-                    if self.expects(system, name) and not self.agrees(system, name):
-                        seat.baseline.add(name)
+                asked = by_snapshot or (name in self.first_seeds and seat.present)
+                if asked and self.expects(system, name) and not self.agrees(system, name):
+                    seat.baseline.add(name)
 
     def handover(self, name: str) -> None:
-        """“The owner-to-be shows another value and nothing is outstanding there → a case ``handover``, current stays”."""
+        """“The owner-to-be shows another value and nothing is outstanding there → a case ``handover``”."""
         system = self.owner(name)
         self.seats[system].baseline.discard(name)
         if name not in self.current or self.seats[system].out.get(name):
@@ -209,7 +209,7 @@ class Consequences(Record):
         return blind and self.stands(write) and (now is None or now.value != write.value)
 
     def settle(self, system: str, name: str, *, handed: bool) -> None:
-        """“Each system with shown ≠ expected, nothing outstanding and no open case is sent expected, or gets a case”."""
+        """“A system with shown ≠ expected, nothing outstanding and no open case is sent expected, or gets a case”."""
         seat, spec = self.seats[system], self.matrix.fields[name]
         if not self.expects(system, name) or self.agrees(system, name):
             return
@@ -225,21 +225,7 @@ class Consequences(Record):
         if refused and system == self.owner(name):
             if refused != "not_validated" and spec.restore:
                 self.open_case(name, "unattested")
-        elif (
-            (
-                handed
-                and (
-                    system == self.owner(name)
-                    or (
-                        "B32" in __import__("os").environ.get("QUIRKS", "")
-                        and self.seats[self.owner(name)].present
-                        and self.seats[self.owner(name)].shown.get(name) is None
-                    )
-                )
-            )
-            or name in self.changed
-            or (self.sweep and not refused)
-        ):
+        elif (handed and system == self.owner(name)) or name in self.changed or (self.sweep and not refused):
             self.send(system, name, "change")
         elif spec.restore and self.sendable(system):
             if self.guards[name].restores >= 3:

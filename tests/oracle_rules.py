@@ -21,30 +21,51 @@ class Verdict:
 
 
 class Written(Protocol):
-    """What the rules ask of a write."""
+    """What the rules ask of a write; read-only, since writes are frozen."""
 
     @property
-    def system(self) -> str: ...
+    def system(self) -> str:
+        """Where it was written."""
+
     @property
-    def role(self) -> str | None: ...
+    def role(self) -> str | None:
+        """As what."""
+
     @property
-    def phase(self) -> str: ...
+    def phase(self) -> str:
+        """Before or after care start."""
+
     @property
-    def value(self) -> Value: ...
+    def value(self) -> Value:
+        """The value."""
+
     @property
-    def at(self) -> int: ...
+    def at(self) -> int:
+        """Source time, not after the broker's."""
+
     @property
-    def now(self) -> int: ...
+    def now(self) -> int:
+        """The broker's time."""
+
     @property
-    def person(self) -> bool: ...
+    def person(self) -> bool:
+        """By a person."""
+
     @property
-    def reason(self) -> str | None: ...
+    def reason(self) -> str | None:
+        """A fresh reason."""
+
     @property
-    def base(self) -> int | None: ...
+    def base(self) -> int | None:
+        """A fresh base version."""
+
     @property
-    def evidence(self) -> Evidence | None: ...
+    def evidence(self) -> Evidence | None:
+        """Fresh evidence."""
+
     @property
-    def seen(self) -> bool: ...
+    def seen(self) -> bool:
+        """Whether the writer had seen the current value."""
 
 
 class Standing(Protocol):

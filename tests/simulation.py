@@ -1,9 +1,9 @@
-"""A simulated EHR and CRM around the decision: they hold rows, are written to by people, automations and our sinks, and
-emit CDC events; between them and ``decide`` lies a network that repeats, delays, reorders across rows, collapses, cuts off
-and loses. Everything is drawn from one seed, so that a run is repeated exactly.
+"""A simulated EHR and CRM around the decision, which apply what they are sent and tell what they hold.
 
-What the simulation keeps true, because every connector does: the events of one row arrive in its order, and each change of
-a row is reported at least once, if only as part of a later one.
+They hold rows, are written to by people, automations and our sinks, and emit CDC events; between them and ``decide`` lies
+a network that repeats, delays, reorders across rows, collapses, cuts off and loses. One seed decides every chance, so
+that a run is repeated exactly. What the simulation keeps true, because every connector does: the events of one row arrive
+in its order, and each change of a row is told at least once, if only as part of a later one.
 """
 
 import random
@@ -187,7 +187,7 @@ class World:
         )
 
     def deliver(self, row: SimulatedRow) -> None:
-        """The oldest waiting event of a row arrives; a restarted connector may tell the tail of its story again first."""
+        """The oldest waiting event of a row arrives; a restarted connector may tell its tail again first."""
         if row.told and self.chance(self.weather.duplicate):
             for again in row.told[-self.random.randint(1, 3) :]:
                 self.decide(again)
@@ -268,7 +268,7 @@ class World:
             {"land": self.land, "capture": self.capture, "deliver": self.deliver}[what](whom)
 
     def live(self, edits: tuple[Edit, ...]) -> None:
-        """Everybody makes their edits, each some turns after the one before; then what is under way comes to its end."""
+        """Everybody makes their edits, each some turns after the one before; then what is under way ends."""
         for edit in edits:
             self.edit(edit)
             for _ in range(edit.turns):
@@ -294,7 +294,7 @@ class World:
         return self.state is not None and any(any(seat.outstanding.values()) for seat in self.state.systems.values())
 
     def wait(self, quarters: int = 12) -> None:
-        """Nothing is withheld any more; tick until nothing is outstanding, at least once, so that what was held is swept."""
+        """Nothing is withheld any more; tick until nothing is outstanding, at least once: that sweeps."""
         self.weather = replace(self.weather, breaker=0)
         self.tick()
         self.settle()

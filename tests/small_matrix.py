@@ -1,8 +1,9 @@
 """A compact compiled matrix: the seven rows of docs/rules.md, section 4, and the awkward options beside them.
 
 Built in Python, so that the properties of the decision do not depend on how documents are read. Beside the seven rows:
-``street`` and ``city`` move in lock step, ``nickname`` is unprotected, ``risk_note`` asks every manual edit for a reason
-and is nothing to the CRM, ``weight`` is left alone when a write to it is rejected, and a provider in the CRM may override it.
+``street`` and ``city`` move in lock step, ``nickname`` is unprotected, ``risk_note`` asks every manual edit for a
+reason and is nothing to the CRM, ``weight`` is left alone when a write to it is rejected, and a provider in the CRM may
+override it.
 """
 
 from typing import Literal

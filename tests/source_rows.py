@@ -1,7 +1,7 @@
 """The source rows of one record, and the clinic that turns each abstract step of a history into a change of them.
 
-``Clinic`` keeps what the rows hold, their positions and the time, and resolves a step against what has really happened so
-far: an echo lands what was really sent, a base version lies near the current one, a duplicate repeats what was delivered.
+``Clinic`` keeps what the rows hold, their positions and the time, and resolves a step against what has really happened
+so far: an echo lands what was really sent, a base version lies near the current one, a duplicate repeats a delivery.
 """
 
 from collections.abc import Mapping
@@ -126,15 +126,20 @@ class Sent(Protocol):
 class View(Protocol):
     """What steps are resolved against: the state of affairs as somebody keeps it."""
 
-    def version_of(self, name: str) -> int: ...
+    def version_of(self, name: str) -> int:
+        """The version that set the current value; 0 where there is none."""
 
-    def value_of(self, name: str) -> Value: ...
+    def value_of(self, name: str) -> Value:
+        """The current value."""
 
-    def shown_in(self, system: str, name: str) -> Value: ...
+    def shown_in(self, system: str, name: str) -> Value:
+        """What a system shows."""
 
-    def evidence_of(self, name: str) -> Evidence | None: ...
+    def evidence_of(self, name: str) -> Evidence | None:
+        """The current value's evidence."""
 
-    def sent_to(self, system: str) -> Mapping[str, list[Any]]: ...
+    def sent_to(self, system: str) -> Mapping[str, list[Any]]:
+        """What is outstanding in a system, by field."""
 
 
 @dataclass
@@ -158,7 +163,7 @@ class Clinic:
         self.number = 0
 
     def change(self, step: Step, view: View) -> Change | None:
-        """The change that a step comes to, or nothing where it does not apply (nothing to echo, to delete, to repeat)."""
+        """The change that a step comes to, or nothing where there is nothing to echo, delete or repeat."""
         self.now += step.after
         self.number += 1
         match step.kind:
@@ -264,7 +269,7 @@ class Clinic:
         )
 
     def value(self, source: Source, column: Column, choice: int, view: View) -> Value:
-        """A value of the column's small domain; a system that is shown some parts only has no columns for the others."""
+        """A value of the column's small domain; a system that is shown some parts has no other columns."""
         found, view_of = self.chosen(source, column, choice, view), MATRIX.fields[column[1]].views[source.system]
         return view_of.of(found) if isinstance(view_of, Summary) and view_of.keep else found
 

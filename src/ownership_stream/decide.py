@@ -68,8 +68,18 @@ def _decision(draft: Draft) -> Decision:
 
 def _send(draft: Draft, key: str, values: dict[str, Value]) -> Send:
     restore = bool(draft.restored) and all((key, name) in draft.restored for name in values)
+    writers = {(draft.fields[name].actor, draft.fields[name].role) for name in values}
+    actor, role = writers.pop() if len(writers) == 1 else (None, None)
     return Send(
-        key, draft.systems[key].key, values, "restore" if restore else "change", draft.version, draft.base.version
+        key,
+        draft.systems[key].key,
+        values,
+        "restore" if restore else "change",
+        draft.version,
+        draft.base.version,
+        actor,
+        role,
+        None if restore else draft.reason,
     )
 
 
@@ -83,6 +93,7 @@ def _row(draft: Draft) -> None:
         return
     system = draft.system(change.system)
     fresh = fresh_attributes(known, change)
+    draft.reason = fresh.reason
     system.rows = {**system.rows, change.row: row_state(known, change)}
     if change.op == "d":
         draft.noops = len(change.fields) + len(change.compared) + len(change.requests)

@@ -142,6 +142,8 @@ class Draft:
     """(system, field) to be sent because this event handed the field over to that system."""
     sweeps = False
     """*Close* looks at every field, and systems are sent whatever they miss."""
+    reason: str | None = None
+    """The fresh reason of this event."""
     care_starts = False
     """An applied write of this event starts care."""
     stage_learned = False

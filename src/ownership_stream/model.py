@@ -263,6 +263,11 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     kind: Literal["change", "restore"]
     version: int
     expected_version: int
+    actor: str | None = None
+    """Who wrote what is sent, in which role; ``None`` where the fields have several writers or nobody is known."""
+    role: str | None = None
+    reason: str | None = None
+    """The reason that came with the write, where this event applied it."""
 
 
 class CaseEvent(msgspec.Struct, frozen=True, gc=False):

@@ -35,7 +35,7 @@ def test_the_same_log_gives_the_same_bytes(history: tuple[Step, ...]) -> None:
 
 @given(life=lives())
 def test_writes_stop(life: Life) -> None:
-    """After the last event of a person each field is sent to each system a bounded number of times, and it comes to rest."""
+    """After the last event of a person a field is sent to a system a bounded number of times, and all comes to rest."""
     world = lived(life)
     assert max(world.sent.values(), default=0) <= MOST, world.told_so_far()
     assert world.events <= MOST * len(MATRIX.fields) * len(MATRIX.systems), world.told_so_far()

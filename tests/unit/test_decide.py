@@ -995,3 +995,14 @@ def test_a_probable_duplicate_is_one_case_of_the_record() -> None:
     assert () == record.decide(replace(match, id="m2")).cases
     assert [("email", "applied", "")] == ends(record.row("crm", {"email": "b@x.org"}, by="person"))
     assert {"": "duplicate"} == record.cases()
+
+
+def test_a_send_names_who_wrote_what_is_sent() -> None:
+    """A change its writer with the fresh reason; a restore the writer of the current value, and no reason."""
+    record = both(MATRIX, date_of_birth="1980-01-02")
+    change = record.row("ehr", {"date_of_birth": "1980-01-03"}, by="nurse", reason="typed wrongly")
+    record.lands(change, "crm")
+    restore = record.row("crm", {"date_of_birth": "1999-09-09"}, by="growth_ops", reason="a reason of no weight")
+    assert [("change", "nurse", "typed wrongly"), ("restore", "nurse", None)] == [
+        (send.kind, send.role, send.reason) for send in (*change.sends, *restore.sends)
+    ]

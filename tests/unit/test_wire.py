@@ -47,7 +47,7 @@ def texts(message: wire.Message) -> dict[str, str]:
 
 def sent(system: str = "crm", **values: Any) -> Send:
     """What a system is sent."""
-    return Send(system, CONTACT if system == "crm" else "123", values, "change", 42, 41)
+    return Send(system, CONTACT if system == "crm" else "123", values, "change", 42, 41, "provider/7", "provider")
 
 
 def applied(send: Send) -> Any:
