@@ -228,11 +228,7 @@ class Oracle(Consequences):
     def end(self, write: Write, outcome: str, reason: str = "") -> None:
         """One named outcome for one column; a queued write goes to its case."""
         assert (write.field, write.request) not in self.outcomes
-        if (
-            write.actor_only
-            and outcome in {"rejected", "queued"}
-            and not ("B35" in __import__("os").environ.get("QUIRKS", "") and reason == "group")
-        ):
+        if write.actor_only and outcome in {"rejected", "queued"}:
             outcome, reason = "noop", ""
         self.outcomes[write.field, write.request] = (outcome, reason)
         if outcome in {"rejected", "queued"} and not write.request:
@@ -260,7 +256,7 @@ class Oracle(Consequences):
         return write.reason is not None or granted
 
     def step_4_echo(self, write: Write, fresh: Change) -> str | None:
-        """“Our write landing”, by its marker or by its value: plain or coerced, as a reason; ``None`` if it is no echo."""
+        """“Our write landing”, by its marker or by its value: plain or coerced; ``None`` if it is no echo."""
         seat = self.seats[write.system]
         sent = seat.out.get(write.field, [])
         marked = [i for i, one in enumerate(sent) if fresh.marker is not None and one.change_id == fresh.marker]
@@ -426,16 +422,18 @@ class Oracle(Consequences):
         stage = self.matrix.stages.field
         for name in sorted(self.matrix.fields, key=lambda one: one != stage):
             case = self.cases.get(name)
-            if case is None or case.reason not in {"paused", "stage"} or (case.reason == "stage" and not self.stages):
+            if self.paused or case is None or case.reason not in {"paused", "stage"}:
+                continue
+            if case.reason == "stage" and not self.stages:
                 continue
             standing = [write for write in case.writes if self.stands(write)]
-            waiting = [
-                write for write in standing[-1:] or case.writes if self.paused or self.seats[write.system].paused
-            ]
+            waiting = [write for write in standing[-1:] or case.writes if self.seats[write.system].paused]
             if not standing and (case.reason == "stage" or not waiting):
                 self.end_case(name, "converged")
             elif standing and not waiting:
                 self.decide_again(name, case, standing[-1])
+            if name == stage and self.stage_became_known:
+                self.seed_late()
 
     def decide_again(self, name: str, case: Case, write: Write) -> None:
         """The new end of one waiting write."""

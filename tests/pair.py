@@ -1,8 +1,8 @@
 """The implementation and the oracle side by side on one record: same changes in, the same consequences out.
 
 After every change both are laid out as plain data and compared; the accounting must be closed and the state that went
-in must be untouched. Change ids of sends are the implementation's own business (docs/rules.md does not name them), so the
-oracle adopts them after it has agreed on what was sent.
+in must be untouched. Change ids of sends are the implementation's own business (docs/rules.md does not name them), so
+the oracle adopts them after it has agreed on what was sent.
 """
 
 from collections import Counter

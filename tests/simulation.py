@@ -1,15 +1,16 @@
 """A simulated EHR and CRM around the decision, which apply what they are sent and tell what they hold.
 
-They hold rows, are written to by people, automations and our sinks, and emit CDC events; between them and ``decide`` lies
-a network that repeats, delays, reorders across rows, collapses, cuts off and loses. One seed decides every chance, so
-that a run is repeated exactly. What the simulation keeps true, because every connector does: the events of one row arrive
-in its order, and each change of a row is told at least once, if only as part of a later one.
+They hold rows, are written to by people, automations and our sinks, and emit CDC events; between them and ``decide``
+lies a network that repeats, delays, reorders across rows, collapses, cuts off and loses. One seed decides every chance,
+so that a run is repeated exactly. What the simulation keeps true, because every connector does: the events of one row
+arrive in its order, and each change of a row is told at least once, if only as part of a later one.
 """
 
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import hypothesis.strategies as st
@@ -260,12 +261,16 @@ class World:
     def turn(self) -> None:
         """Something under way goes on, now or later."""
         self.now += self.random.choice([10, 500, 20_000])
-        moves: list[tuple[str, Any]] = [("land", system) for system in self.orders if self.orders[system]]
-        moves += [("capture", row) for row in self.rows if row.changed and not self.chance(self.weather.collapse)]
-        moves += [("deliver", row) for row in self.rows if row.waiting and not self.chance(self.weather.delay)]
+        moves: list[Callable[[], None]] = [
+            partial(self.land, system) for system, orders in self.orders.items() if orders
+        ]
+        for row in self.rows:
+            if row.changed and not self.chance(self.weather.collapse):
+                moves.append(partial(self.capture, row))
+            if row.waiting and not self.chance(self.weather.delay):
+                moves.append(partial(self.deliver, row))
         if moves:
-            what, whom = self.random.choice(moves)
-            {"land": self.land, "capture": self.capture, "deliver": self.deliver}[what](whom)
+            self.random.choice(moves)()
 
     def live(self, edits: tuple[Edit, ...]) -> None:
         """Everybody makes their edits, each some turns after the one before; then what is under way ends."""

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from ownership_stream.matrix.compiled import Summary
-from ownership_stream.model import Change, Evidence, Origin, Value
+from ownership_stream.model import Change, Evidence, Origin, Scalar, Value
 from small_matrix import CRM, EHR, MATRIX
 
 START = 1_000_000_000_000
@@ -222,13 +222,23 @@ class Clinic:
             "base": self.base(step, changed, view, old),
             "updated_at": old.get("updated_at") if step.actor == 9 else self.number,
         }
-        fresh = {name: one for _, name in changed if (one := self.evidence(step, name, view)) is not None}
+        fresh: dict[str, Evidence] = {}
+        for _, name in changed:
+            evidence = self.evidence(step, name, view)
+            if evidence is not None:
+                fresh[name] = evidence
         row.evidence.update(fresh)
         carried = {one: row.cells.get(one) for one in source.columns} if step.whole or not row.exists else changed
         op: Literal["c", "u", "r"] = "r" if step.kind == "snapshot" else "u" if row.exists else "c"
         row.exists = True
-        evidence = row.evidence if step.whole else fresh
-        return self.event(source, op=op, at=self.now - step.lag, cells=carried, evidence=evidence, same=step.pick == 1)
+        return self.event(
+            source,
+            op=op,
+            at=self.now - step.lag,
+            cells=carried,
+            evidence=row.evidence if step.whole else fresh,
+            same=step.pick == 1,
+        )
 
     def event(
         self,
@@ -349,8 +359,8 @@ def coerced(value: Value) -> Value:
     return coerced_text(value)
 
 
-def coerced_text(value: Any) -> Any:
-    """Text in capitals."""
+def coerced_text(value: Scalar) -> Scalar:
+    """Text in capitals and cut off."""
     return value.upper()[:4] if isinstance(value, str) else value
 
 

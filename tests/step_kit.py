@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from deciding import PERSONS
-from histories import Clinic, Step
+from histories import Step
 from ownership_stream.decide import decide
 from ownership_stream.identity import partition_of
 from ownership_stream.lane.contract import Output, Record, StepResult
@@ -19,6 +19,7 @@ from ownership_stream.store import due_of
 from ownership_stream.wire import JSON, change_message
 from ownership_stream.wire.records import Apply, Conflict, Resolution
 from source_kit import CRM, EHR, MATRIX
+from source_rows import Clinic
 
 START: Final = 1_772_452_800_000
 MINUTE: Final = 60_000

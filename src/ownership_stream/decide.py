@@ -321,7 +321,7 @@ def _share_worst(writes: list[Write]) -> None:
     for write in writes:
         end = worst.get(write.field.group or "", write.outcome)
         if write.outcome in RANK and not write.only_evidence and RANK[end] > RANK[write.outcome]:
-            write.end(end, "group")
+            write.end(*(("noop", "") if write.needs_grant else (end, "group")))
             write.unseen = False
 
 
