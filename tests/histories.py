@@ -129,14 +129,13 @@ def groups(draw: st.DrawFn) -> list[Step]:
     for _ in range(draw(st.integers(1, 3))):
         source = draw(st.sampled_from([0, 1]))
         cells = (cell(source, "street", draw(values)), cell(source, "city", draw(values)))
-        actor, base = draw(st.sampled_from([0, 1, 4, 6, 6, 8])), draw(st.sampled_from(["current", "none", "zero"]))
         found.append(
             Step(
                 "write",
                 source=source,
                 cells=cells,
-                actor=actor,
-                base=base,
+                actor=draw(st.sampled_from([0, 1, 4, 6, 6, 8])),
+                base=draw(st.sampled_from(["current", "none", "zero"])),
                 reason=draw(st.sampled_from(["given", "none"])),
             )
         )

@@ -73,10 +73,10 @@ class Oracle(Consequences):
         fresh = self.step_3_fresh(row)
         waiting: dict[str, tuple[Write, Verdict]] = {}
         for name, column, value in self.columns():
-            write = self.steps_2_to_7(name, column, value, fresh)
+            write = self.steps_2_to_6(name, column, value, fresh)
             if write is None:
                 continue
-            verdict = self.step_8_stage(write)
+            verdict = self.steps_7_to_14(write)
             if name == self.matrix.stages.field or (write.actor_only and verdict.outcome != "applied"):
                 self.conclude(write, verdict)
             else:
@@ -144,8 +144,8 @@ class Oracle(Consequences):
         row.evidence = {**row.evidence, **change.evidence}
         return fresh
 
-    def steps_2_to_7(self, name: str, column: str, value: Value, fresh: Change) -> Write | None:
-        """The write that goes on to step 8, or ``None`` and the outcome that ended it before."""
+    def steps_2_to_6(self, name: str, column: str, value: Value, fresh: Change) -> Write | None:
+        """The write that goes on, or ``None`` and the outcome that ended it before."""
         request = column == "request"
         shelf = self.seats[self.change.system].requested if request else self.seats[self.change.system].shown
         value = self.whole(value, shelf.get(name))
@@ -159,13 +159,13 @@ class Oracle(Consequences):
         elif request or not differs:
             shelf[name] = value
             only = not differs and write.reason is None and write.evidence is None
-            return self.steps_5_to_7(replace(write, actor_only=only), column)
+            return self.steps_5_and_6(replace(write, actor_only=only), column)
         else:
             shelf[name] = value
-            return self.steps_4_to_7(write, column, fresh)
+            return self.steps_4_to_6(write, column, fresh)
         return None
 
-    def steps_4_to_7(self, write: Write, column: str, fresh: Change) -> Write | None:
+    def steps_4_to_6(self, write: Write, column: str, fresh: Change) -> Write | None:
         """A value that moved in a shown column: our landing, or what was remembered of the old value ends."""
         name, seat = write.field, self.seats[write.system]
         if name in self.current and write.value == self.summary(write.system, name, self.current[name].value):
@@ -177,10 +177,10 @@ class Oracle(Consequences):
         seat.refused.pop(name, None)
         if self.change.op != "r":
             seat.baseline.discard(name)
-        return self.steps_5_to_7(write, column)
+        return self.steps_5_and_6(write, column)
 
-    def steps_5_to_7(self, write: Write, column: str) -> Write | None:
-        """Compared columns and snapshots end here, and what equals current, is paused or in a loop."""
+    def steps_5_and_6(self, write: Write, column: str) -> Write | None:
+        """Compared columns and snapshots end here, and what equals current."""
         if column == "compared":
             if self.change.op == "r":
                 self.seats[write.system].baseline.add(write.field)
@@ -188,15 +188,17 @@ class Oracle(Consequences):
         elif self.change.op == "r":
             self.step_5_snapshot(write)
             self.end(write, "baseline")
-        elif self.step_6_equal(write):
-            pass
-        elif self.seats[write.system].paused or self.paused:
-            self.end(write, "queued", "paused")
-        elif self.step_7_loop(write):
-            self.end(write, "queued", "oscillation")
-        else:
+        elif not self.step_6_equal(write):
             return write
         return None
+
+    def steps_7_to_14(self, write: Write) -> Verdict:
+        """“Then, if the system or the record is paused → ``queued: paused``”; the loop guard; the decision itself."""
+        if self.seats[write.system].paused or self.paused:
+            return Verdict("queued", "paused")
+        if self.step_7_loop(write):
+            return Verdict("queued", "oscillation")
+        return self.step_8_stage(write)
 
     def whole(self, value: Value, shown: Value) -> Value:
         """“Parts not carried come from shown; the field is cleared when all parts are null”."""
