@@ -2,11 +2,11 @@
 
 A store is a cache that must prove itself: beside a lane's states it keeps the lane's *position*, the incarnation that
 holds the lane and the changelog offset up to which the states are complete. Every read brings the position along and
-every write is conditional on it, so a flushed, restored or overtaken store is found out before it is believed. This
-module knows no Kafka and no words of the domain: ids and bytes only.
+every write is conditional on it, so a flushed, restored or overtaken store is found out before it is believed. In Redis
+a lane's states and its position are one hash: they vanish together or not at all, so no single state goes missing
+unseen (docs/adr/0007). This module knows no Kafka and no words of the domain: ids and bytes only.
 """
 
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,13 +18,15 @@ from redis.retry import Retry
 
 from ownership_stream.errors import OwnershipError, UnavailableError
 
-POSITION_KEY: Final = "__lane"
-DUE_KEY: Final = "__due"
+POSITION_FIELD: Final = "__lane"
+STATES_KEY: Final = "states"
+DUE_KEY: Final = "due"
 DUE_BYTES: Final = 8
 """A packed state begins with the time it wants to be looked at again: big-endian milliseconds, 0 for never."""
-# Keys in one command. Lua's `unpack` overflows at some 8,000 arguments, and a command blocks all others in Redis.
+# Records in one command. Lua's `unpack` overflows at some 8,000 arguments, and a command blocks all others in Redis.
 LOAD_CHUNK: Final = 2_000
 SAVE_CHUNK: Final = 1_000
+_FIELD: Final = POSITION_FIELD.encode()
 EVICTION_POLICY: Final = "noeviction"
 # The check that fakeredis cannot answer; embedded mode waives it by this name.
 WAIVE_EVICTION: Final = "eviction policy"
@@ -96,7 +98,7 @@ class StateStore(Protocol):
         ...
 
     def purge(self, prefix: str) -> None:
-        """Forgets the lane: its states and its position. Slow: looks at every key of the store."""
+        """Forgets the lane: its states and its position."""
         ...
 
     def peek(self, prefix: str, record_ids: Sequence[str]) -> list[bytes | None]:
@@ -182,46 +184,46 @@ class MemoryStore:
             raise _displaced(prefix)
 
 
-# KEYS[1] the position; ARGV[1] the new incarnation. Answers the offset, or nil.
+# KEYS[1] the states, KEYS[2] the records by when they are due; ARGV[1] the position's field, ARGV[2] the new
+# incarnation. Answers the offset, or nil. The index has a member of its own that is never due: an index that vanished
+# lacks it, and the states must be written again to have it back.
 _TAKE: Final = """
-local held = redis.call('GET', KEYS[1])
+local held = redis.call('HGET', KEYS[1], ARGV[1])
 local offset = held and string.match(held, ':(%d+)$')
-redis.call('SET', KEYS[1], ARGV[1] .. ':' .. (offset or '0'))
-return offset or false
+if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then
+  offset = false
+  redis.call('ZADD', KEYS[2], 0, ARGV[1])
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ':' .. (offset or '0'))
+return offset
 """
 
-# KEYS[1] the position, KEYS[2] the records by when they are due, then records; ARGV[1] the position held, ARGV[2] the
-# new one or nothing, ARGV[3] how many arguments of ZADD come after the states; what follows them is due no more.
+# KEYS as above; ARGV[1] the position's field, ARGV[2] the position held, ARGV[3] the new one or nothing, ARGV[4] and
+# ARGV[5] how many arguments of HSET and of ZADD follow; what follows those is due no more.
 _SAVE: Final = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] or not redis.call('ZSCORE', KEYS[2], ARGV[1]) then
   return 0
 end
-local states = #KEYS - 2
-if states > 0 then
-  local pairs = {}
-  for i = 1, states do
-    pairs[2 * i - 1] = KEYS[i + 2]
-    pairs[2 * i] = ARGV[i + 3]
-  end
-  redis.call('MSET', unpack(pairs))
+local due = 5 + tonumber(ARGV[4])
+local gone = due + tonumber(ARGV[5])
+if due > 5 then
+  redis.call('HSET', KEYS[1], unpack(ARGV, 6, due))
 end
-local due = 3 + states
-local gone = due + tonumber(ARGV[3])
 if gone > due then
   redis.call('ZADD', KEYS[2], unpack(ARGV, due + 1, gone))
 end
 if #ARGV > gone then
   redis.call('ZREM', KEYS[2], unpack(ARGV, gone + 1, #ARGV))
 end
-if ARGV[2] ~= '' then
-  redis.call('SET', KEYS[1], ARGV[2])
+if ARGV[3] ~= '' then
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 end
 return 1
 """
 
 
 class RedisStore:
-    """The contract on Redis 7 or Valkey: packed MGETs, one Lua compare-and-MSET, in chunks, position last."""
+    """The contract on Redis 7 or Valkey: packed HMGETs, one Lua compare-and-HSET, in chunks, position last."""
 
     def __init__(
         self, client: "redis.Redis", *, save_chunk: int = SAVE_CHUNK, waive_eviction_check: bool = False
@@ -266,19 +268,16 @@ class RedisStore:
     def take(self, prefix: str, incarnation: str) -> int | None:
         """See `StateStore`."""
         with _answers():
-            offset = self._run(_TAKE, [(prefix + POSITION_KEY).encode()], [incarnation.encode()])
+            offset = self._run(_TAKE, prefix, [_FIELD, incarnation.encode()])
         return None if offset is None else int(offset)
 
     def load(self, prefix: str, held: Position, record_ids: Sequence[str]) -> list[bytes | None]:
-        """See `StateStore`. The position is read by the same MGET as each chunk, so a flush in between shows."""
-        head = prefix.encode()
-        position = head + POSITION_KEY.encode()
+        """See `StateStore`. The position is read by the same HMGET as each chunk, so a flush in between shows."""
         packed = held.pack()
         states: list[bytes | None] = []
         for first in range(0, len(record_ids), LOAD_CHUNK) or (0,):
-            keys = [head + record_id.encode() for record_id in record_ids[first : first + LOAD_CHUNK]]
             with _answers():
-                found = self._mget([position, *keys])
+                found = self._fields(prefix, [_FIELD, *record_ids[first : first + LOAD_CHUNK]])
             if found[0] != packed:
                 raise _displaced(prefix)
             states += found[1:]
@@ -286,45 +285,35 @@ class RedisStore:
 
     def save(self, prefix: str, held: Position, new: Position, states: Mapping[str, bytes]) -> None:
         """See `StateStore`."""
-        head = prefix.encode()
-        position = head + POSITION_KEY.encode()
         packed = held.pack()
         pairs = list(states.items())
         size = self._save_chunk
         last = max(len(pairs) - 1, 0) // size * size
         for first in range(0, last + 1, size):
-            chunk = pairs[first : first + size]
             moved = new.pack() if first == last else b""
             with _answers():
-                done = self._run(
-                    _SAVE,
-                    [position, head + DUE_KEY.encode(), *(head + record_id.encode() for record_id, _ in chunk)],
-                    [packed, moved, *_by_due(chunk)],
-                )
+                done = self._run(_SAVE, prefix, [_FIELD, packed, moved, *_by_due(pairs[first : first + size])])
             if not done:
                 raise _displaced(prefix)
 
     def purge(self, prefix: str) -> None:
         """See `StateStore`."""
         with _answers():
-            for key in self._client.scan_iter(match=f"{_escaped(prefix)}*", count=LOAD_CHUNK):
-                self._client.unlink(key)
+            self._client.unlink(prefix + STATES_KEY, prefix + DUE_KEY)
 
     def peek(self, prefix: str, record_ids: Sequence[str]) -> list[bytes | None]:
         """See `StateStore`."""
         if not record_ids:
             return []
         with _answers():
-            return self._mget([(prefix + record_id).encode() for record_id in record_ids])
+            return self._fields(prefix, record_ids)
 
     def scan(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """See `StateStore`."""
-        head = prefix.encode()
         with _answers():
-            for key in self._client.scan_iter(match=f"{_escaped(prefix)}*", count=LOAD_CHUNK):
-                record_id = key.removeprefix(head).decode()
-                [state] = self._mget([key])
-                if record_id != POSITION_KEY and state is not None:
+            for field, state in self._client.hscan_iter(prefix + STATES_KEY, count=LOAD_CHUNK):
+                record_id = field.decode()
+                if record_id != POSITION_FIELD:
                     yield record_id, state
 
     def due(self, prefix: str, now: int, limit: int) -> list[str]:
@@ -339,13 +328,13 @@ class RedisStore:
         """See `StateStore`."""
         self._client.close()
 
-    def _run(self, script: str, keys: list[bytes], arguments: list[bytes]) -> Any:
+    def _run(self, script: str, prefix: str, arguments: Sequence[bytes | str]) -> Any:
         """Sends the script whole each time: it is small, and a server that restarted needs no second call."""
-        return self._client.execute_command("EVAL", script, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]  # redis-py leaves it without annotation
+        return self._client.execute_command("EVAL", script, 2, prefix + STATES_KEY, prefix + DUE_KEY, *arguments)  # type: ignore[no-untyped-call]  # redis-py leaves it without annotation
 
-    def _mget(self, keys: list[bytes]) -> list[bytes | None]:
-        """One command, past redis-py's `mget`, which looks at each key again."""
-        answer: list[bytes | None] = self._client.execute_command("MGET", *keys)  # type: ignore[no-untyped-call]  # redis-py leaves it without annotation
+    def _fields(self, prefix: str, record_ids: Sequence[bytes | str]) -> list[bytes | None]:
+        """One command, past redis-py's `hmget`, which looks at each field again."""
+        answer: list[bytes | None] = self._client.execute_command("HMGET", prefix + STATES_KEY, *record_ids)  # type: ignore[no-untyped-call]  # redis-py leaves it without annotation
         return answer
 
     def _eviction_policy(self) -> str | None:
@@ -378,26 +367,23 @@ def due_of(state: bytes) -> int:
     return int.from_bytes(state[:DUE_BYTES], "big") if len(state) >= DUE_BYTES else 0
 
 
-def _by_due(chunk: Sequence[tuple[str, bytes]]) -> Iterator[bytes]:
-    """The arguments of a save after the positions: how many are for ZADD, the states, those, and who is due no more."""
-    due: list[bytes] = []
-    gone: list[bytes] = []
+def _by_due(chunk: Sequence[tuple[str, bytes]]) -> Iterator[bytes | str]:
+    """The arguments of a save after the positions: how many are for HSET and ZADD, those, and who is due no more."""
+    due: list[bytes | str] = []
+    gone: list[str] = []
     for record, state in chunk:
         at = due_of(state)
         if at:
-            due += (b"%d" % at, record.encode())
+            due += (b"%d" % at, record)
         else:
-            gone.append(record.encode())
+            gone.append(record)
+    yield b"%d" % (2 * len(chunk))
     yield b"%d" % len(due)
-    yield from (state for _, state in chunk)
+    for pair in chunk:
+        yield from pair
     yield from due
     yield from gone
 
 
 def _displaced(prefix: str) -> DisplacedError:
     return DisplacedError(f"the position of `{prefix}` in the store is not the one this lane left")
-
-
-def _escaped(prefix: str) -> str:
-    """The prefix as a pattern that matches only itself in Redis' glob."""
-    return re.sub(r"([?*\[\]\\^])", r"\\\1", prefix)

@@ -167,10 +167,20 @@ class RedisContract(StoreContract):
         assert 0 == store.take(PREFIX, "b")
 
     def test_keys_are_named_as_documented(self, client: "redis.Redis", store: StateStore) -> None:
-        """`<app>:<state topic id>:{<partition>}:<record>`, and the position beside them."""
+        """`<app>:<state topic id>:{<partition>}:states` holds the position too; `:due` is the index of ticks."""
         store.save(PREFIX, self.taken(store), Position("a", 1), {"x": b"1"})
-        assert {b"app:topic*id:{3}:x", b"app:topic*id:{3}:__lane"} == set(client.keys())
-        assert b"a:1" == client.get("app:topic*id:{3}:__lane")
+        assert {b"app:topic*id:{3}:states", b"app:topic*id:{3}:due"} == set(client.keys())
+        assert {b"x": b"1", b"__lane": b"a:1"} == client.hgetall("app:topic*id:{3}:states")
+
+    @pytest.mark.parametrize("vanished", ["states", "due"])
+    def test_no_key_of_a_lane_vanishes_unseen(self, client: "redis.Redis", store: StateStore, vanished: str) -> None:
+        """Whichever key is evicted or deleted: the holder is displaced, and who takes the lane begins anew."""
+        held = Position("a", 1)
+        store.save(PREFIX, self.taken(store), held, {"x": due_at(5)})
+        client.delete(PREFIX + vanished)
+        with pytest.raises(DisplacedError):
+            store.save(PREFIX, held, Position("a", 2), {"y": b"1"})
+        assert store.take(PREFIX, "b") is None
 
 
 class TestFakeRedisStore(RedisContract):

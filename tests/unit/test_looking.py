@@ -14,7 +14,7 @@ from ownership_stream.identity import partition_of
 from ownership_stream.lane.contract import LaneRefusedError, Record
 from ownership_stream.looking import Looker, look
 from ownership_stream.steps import BREAKER
-from ownership_stream.store import POSITION_KEY
+from ownership_stream.store import POSITION_FIELD
 from step_kit import MINUTE, START, log_record, others_of, row
 
 ONE = "r"
@@ -61,7 +61,7 @@ def test_a_record_s_state_is_what_its_lane_left(looker: Looker) -> None:
         assert email == state.fields["email"].value
 
 
-@pytest.mark.parametrize("record", ["nobody", BREAKER, POSITION_KEY, "__due"])
+@pytest.mark.parametrize("record", ["nobody", BREAKER, POSITION_FIELD, "__other"])
 def test_what_is_no_record_has_no_state(looker: Looker, record: str) -> None:
     """Never seen; and what lanes keep for themselves is nobody's record."""
     assert looker.state(record) is None
