@@ -101,10 +101,11 @@ def can_send(draft: Draft, key: str, system: SystemState) -> bool:
 
 def tick(draft: Draft) -> None:
     """What time alone brings: landings that are overdue, cases that escalate; then every field is looked at."""
-    for key, system in list(draft.systems.items()):
-        for name in list(system.outstanding):
+    # Sorted: what is done must not hang on how the state was kept since it was last packed.
+    for key in sorted(draft.systems):
+        for name in sorted(draft.systems[key].outstanding):
             _overdue(draft, key, name)
-    for case in list(draft.cases.values()):
+    for case in sorted(draft.cases.values(), key=lambda case: case.field):
         if case.due <= draft.now:
             _escalate(draft, case)
     draft.sweeps = True

@@ -94,7 +94,8 @@ def _row(draft: Draft) -> None:
     system = draft.system(change.system)
     fresh = fresh_attributes(known, change)
     draft.reason = fresh.reason
-    system.rows = {**system.rows, change.row: row_state(known, change)}
+    system.rows = system.rows.copy()
+    system.rows[change.row] = row_state(known, change)
     if change.op == "d":
         draft.noops = len(change.fields) + len(change.compared) + len(change.requests)
         _delete(draft, system)
@@ -330,7 +331,7 @@ def _decide_again(draft: Draft) -> None:
     if draft.paused:
         return
     stage_field = draft.matrix.stages.field
-    for case in sorted(draft.cases.values(), key=lambda case: case.field != stage_field):
+    for case in sorted(draft.cases.values(), key=lambda case: (case.field != stage_field, case.field)):
         field = draft.matrix.fields.get(case.field)
         if field is None or case.reason not in WAITING or (case.reason == "stage" and not draft.stages):
             continue

@@ -90,7 +90,8 @@ def find_writes(draft: Draft, system: SystemState, fresh: Fresh) -> list[Write]:
 
 def _moved(draft: Draft, system: SystemState) -> dict[str, Value]:
     """The shown columns that now hold something else, with whole values; one comparison for each carried column."""
-    change, before = draft.change, system.shown
+    # All of it is looked at: a dictionary of our own, whatever the state holds it as.
+    change, before = draft.change, system.shown.copy()
     moved: dict[str, Value] = {}
     for columns in (change.fields, change.compared) if change.compared else (change.fields,):
         differs = map(ne, columns.values(), map(before.get, columns))
@@ -120,7 +121,7 @@ def _attested(draft: Draft, system: SystemState, fresh: Fresh, moved: dict[str, 
     backed = [name for name in fresh.evidence if name in fields and name in matrix.fields]
     names = {name: False for name in backed if _by_evidence(matrix, name)}
     if fresh.reason is not None or fresh.actor is not None:
-        for name in system.refused:
+        for name in sorted(system.refused):  # in one order, however the state was kept meanwhile
             by_actor = fresh.reason is None
             if name in fields and name not in names and not (by_actor and _by_evidence(matrix, name)):
                 names[name] = by_actor

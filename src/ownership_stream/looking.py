@@ -20,6 +20,7 @@ from ownership_stream.model import Change, RecordState
 from ownership_stream.settings import Settings, librdkafka_config
 from ownership_stream.steps import BREAKER, unpack, unpack_breaker
 from ownership_stream.store import RedisStore, StateStore, key_prefix
+from ownership_stream.topics import record_limit
 from ownership_stream.wire import JSON, WireError
 
 MOCK_CLUSTER: Final = "mockCluster"
@@ -101,14 +102,27 @@ class Looker:
 @contextmanager
 def look(settings: Settings) -> Iterator[Looker]:
     """A looker for as long as it is needed."""
-    client = librdkafka_config(settings)
     store = RedisStore.from_url(settings.redis_url.get_secret_value(), timeout=settings.redis_timeout_seconds)
-    broker = Broker(LaneConfig(app=settings.app_id, client=client, waived=_waived(client)))
     try:
-        yield Looker(settings, broker, store)
+        with reach(settings) as broker:
+            yield Looker(settings, broker, store)
+    finally:
+        store.close()
+
+
+@contextmanager
+def reach(settings: Settings) -> Iterator[Broker]:
+    """Kafka as somebody sees it who holds no lane, for as long as it is needed.
+
+    Its client says nothing by itself: what goes wrong is raised, once.
+    """
+    client = librdkafka_config(settings) | {"log_level": "0"}
+    limit = record_limit(settings)
+    broker = Broker(LaneConfig(app=settings.app_id, client=client, record_limit=limit, waived=_waived(client)))
+    try:
+        yield broker
     finally:
         broker.close()
-        store.close()
 
 
 def _waived(client: Mapping[str, str]) -> frozenset[str]:

@@ -25,6 +25,15 @@ class Reports:
         self._mode = mode
         self._systems = tuple(matrix.systems)
 
+    def tells(self, decision: Decision) -> bool:
+        """Whether there is anything to tell: most decisions apply something, or change nothing."""
+        if decision.cases or decision.redecided or decision.ended_overrides:
+            return True
+        for outcome in decision.outcomes:  # noqa: SIM110  # one outcome is the rule, and `any` costs more than a loop
+            if outcome.unseen or outcome.outcome in CONFLICTS:
+                return True
+        return False
+
     def conflicts(self, before: RecordState | None, change: Change, decision: Decision) -> Iterator[Message]:
         """Every write that was rejected, queued or failed, and every case that no write opened or joined."""
         told: set[str] = set()

@@ -11,11 +11,12 @@ offsets and the store are the lane's; the policy is ``decide``'s.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from ownership_stream import __version__
 from ownership_stream.accounting import Counts, account, is_created
 from ownership_stream.breaker import Breaker, after, reset
 from ownership_stream.close import next_due
@@ -26,6 +27,7 @@ from ownership_stream.lane.contract import LaneRefusedError, Output, Record, Ste
 from ownership_stream.matches import Seen, Sighting, match_keys, sight
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Change, Decision, Outcome, RecordState
+from ownership_stream.regimes import Regime, Regimes, continued
 from ownership_stream.reports import Reports
 from ownership_stream.sources.mapping import Writer
 from ownership_stream.sources.result import Decoded, Undecodable
@@ -37,6 +39,7 @@ from ownership_stream.wire import (
     apply_record,
     change_message,
     dead_letter,
+    open_state,
     pack_state,
     sighting_message,
     unpack_state,
@@ -44,6 +47,9 @@ from ownership_stream.wire import (
 
 BREAKER: Final = "__breaker"
 """The state that is no record's: the lane's breaker."""
+
+REGIMES: Final = "__regimes"
+"""Another one: by which matrix the lane's changes were decided, and since when."""
 
 DEAD_LETTER_REASONS: Final = ("internal", "foreign")
 """Reasons of dead letters that decoding does not give: a decision that failed, and bytes that are none of ours."""
@@ -188,7 +194,8 @@ class DecideStep(_Bury):
         self._writers = writers
         self._observed = frozenset(matrix.systems) if observe else frozenset[str]()
         self._secret = secret
-        self._reports = Reports(matrix, mode="observe" if observe else "enforce")
+        self._mode = "observe" if observe else "enforce"
+        self._reports = Reports(matrix, mode=self._mode)
 
     def decode(self, records: Sequence[Record]) -> DecideBatch:
         """The lane's changes; another lane's go on to it, and bytes that are no change are dead letters."""
@@ -208,36 +215,43 @@ class DecideStep(_Bury):
             # Freshly decoded and nobody else's yet: the one moment in which the broker's time can be put in.
             msgspec.structs.force_setattr(change, "received", record.timestamp)
             batch.changes.append((change, record))
-        batch.record_ids.extend(dict.fromkeys([BREAKER, *(change.record for change, _ in batch.changes)]))
+        batch.record_ids.extend(dict.fromkeys([BREAKER, REGIMES, *(change.record for change, _ in batch.changes)]))
         return batch
 
     def run(self, decoded: DecideBatch, states: Mapping[str, bytes | None]) -> StepResult:
         """Every change in its order, each on the state that the one before it left."""
-        result = StepResult(decoded.outputs, {}, decoded.counts)
+        last = {one.record: i for i, (one, _) in enumerate(decoded.changes) if one.kind != "reset_breaker"}
+        result = StepResult(decoded.outputs, dict.fromkeys(last, b""), decoded.counts)
         breaker = unpack_breaker(states.get(BREAKER))
-        known: dict[str, RecordState | None] = {}
-        dues: dict[str, int] = {}
-        for change, record in decoded.changes:
+        known: dict[str, RecordState] = {}
+        for number, (change, record) in enumerate(decoded.changes):
             if change.kind == "reset_breaker":
                 breaker = reset(breaker, change.system)
                 continue
             name = change.record
-            before = known[name] if name in known else unpack(states.get(name))
+            before = known.pop(name) if name in known else unpack(states.get(name), open_state)
             withheld = breaker.withheld
             decision = self._decide(before, change, record, withheld | self._observed, result)
             breaker = after(breaker, decision.restored, change.received)
-            result.counts.update(("breaker_trips", system) for system in breaker.withheld - withheld)
-            known[name], dues[name] = decision.state, 0 if self._observed else decision.due
-            result.outputs.extend(self._outputs(before, change, decision))
-            if self._secret is not None and is_created(before, change, decision):
-                result.outputs.extend(self._sightings(change, self._secret))
+            if breaker.tripped and breaker.withheld != withheld:
+                result.counts.update(("breaker_trips", system) for system in breaker.withheld - withheld)
+            self._put_out(result.outputs, before, change, decision)
             account(result.counts, self._matrix, before, change, decision)
-        for name, state in known.items():
-            if state is not None:
-                result.states[name] = packed(state, dues[name])
+            if last[name] != number:
+                known[name] = decision.state
+            else:
+                # Packed at once, while the processor still has it at hand, and then let go.
+                result.states[name] = packed(decision.state, 0 if self._observed else decision.due)
         if decoded.changes:
             result.states[BREAKER] = bytes(DUE_BYTES) + msgspec.msgpack.encode(breaker)
+            result.states |= self._regimes(decoded.changes[0][1], states)
         return result
+
+    def _regimes(self, first: Record, states: Mapping[str, bytes | None]) -> dict[str, bytes]:
+        """The lane's regimes where this batch, which begins with ``first``, is decided under a new one."""
+        before = unpack_regimes(states.get(REGIMES))
+        after = continued(before, Regime(first.offset, self._matrix.revision, self._mode, __version__))
+        return {} if after is before else {REGIMES: bytes(DUE_BYTES) + msgspec.msgpack.encode(after)}
 
     def _sightings(self, change: Change, secret: bytes) -> Iterator[Output]:
         """A created record under each of its match keys."""
@@ -257,38 +271,38 @@ class DecideStep(_Bury):
         """The decision; where it fails by an error of ours the incoming values lose, and a person is told."""
         try:
             return decide(self._matrix, before, change, withheld)
+        except msgspec.DecodeError as error:
+            raise LaneRefusedError(
+                f"`{record.topic}` [{record.partition}] offset {record.offset}: the state of its record is damaged: "
+                "find it with `ownership-stream verify`, and restore it"
+            ) from error
         except Exception as error:  # noqa: BLE001 (whatever fails in a decision must not let the incoming value win)
             kind = type(error).__name__
             result.outputs.append(self._bury(record, "step", "internal", kind, f"internal error: {kind}"))
             result.counts["dead_letters", self.name, "internal"] += 1
             return failed(self._matrix, before, change)
 
-    def _outputs(self, before: RecordState | None, change: Change, decision: Decision) -> list[Output]:
-        topics = self._topics
+    def _put_out(self, outputs: list[Output], before: RecordState | None, change: Change, decision: Decision) -> None:
+        """What goes out because of a decision: first to the systems, then to people, then to the match lanes."""
+        topics, reports = self._topics, self._reports
         where = partition_of(change.record, topics.partitions)
-        outputs = [
-            Output(
-                topics.apply[send.system],
-                *apply_record(
-                    self._writers[send.system],
-                    send,
-                    change,
-                    rules=[self._matrix.fields[name].rule for name in sorted(send.values)],
-                    revision=self._matrix.revision,
-                    at=change.received,
-                ),
-                where,
+        for send in decision.sends:
+            message = apply_record(
+                self._writers[send.system],
+                send,
+                change,
+                rules=[self._matrix.fields[name].rule for name in sorted(send.values)],
+                revision=self._matrix.revision,
+                at=change.received,
             )
-            for send in decision.sends
-        ]
-        outputs += [
-            Output(topics.conflicts, *message, where) for message in self._reports.conflicts(before, change, decision)
-        ]
-        outputs += [
-            Output(topics.resolutions, *message, where)
-            for message in self._reports.resolutions(before, change, decision)
-        ]
-        return outputs
+            outputs.append(Output(topics.apply[send.system], *message, where))
+        if reports.tells(decision):
+            told = reports.conflicts(before, change, decision)
+            outputs.extend(Output(topics.conflicts, *message, where) for message in told)
+            told = reports.resolutions(before, change, decision)
+            outputs.extend(Output(topics.resolutions, *message, where) for message in told)
+        if self._secret is not None and is_created(before, change, decision):
+            outputs.extend(self._sightings(change, self._secret))
 
 
 class MatchBatch(NamedTuple):
@@ -368,12 +382,15 @@ def packed(state: RecordState, due: int) -> bytes:
     return due.to_bytes(DUE_BYTES, "big") + pack_state(state)
 
 
-def unpack(stored: bytes | None) -> RecordState | None:
-    """A stored state back; raises ``LaneRefusedError`` where another release wrote it."""
+def unpack(stored: bytes | None, read: Callable[[bytes], RecordState] = unpack_state) -> RecordState | None:
+    """A stored state back; raises ``LaneRefusedError`` where another release wrote it.
+
+    ``open_state`` reads it only as far as somebody looks.
+    """
     if stored is None:
         return None
     try:
-        return unpack_state(stored[DUE_BYTES:])
+        return read(stored[DUE_BYTES:])
     except WireError as error:
         raise LaneRefusedError(str(error)) from error
 
@@ -383,9 +400,15 @@ def unpack_breaker(stored: bytes | None) -> Breaker:
     return Breaker() if stored is None else _BREAKER.decode(stored[DUE_BYTES:])
 
 
+def unpack_regimes(stored: bytes | None) -> Regimes:
+    """A lane's stored regimes back; none where there are none yet."""
+    return () if stored is None else _REGIMES.decode(stored[DUE_BYTES:])
+
+
 def _unpack_seen(stored: bytes | None) -> Seen:
     return () if stored is None else _SEEN.decode(stored[DUE_BYTES:])
 
 
 _BREAKER: Final = msgspec.msgpack.Decoder(Breaker)
+_REGIMES: Final[msgspec.msgpack.Decoder[Regimes]] = msgspec.msgpack.Decoder(tuple[Regime, ...])
 _SEEN: Final[msgspec.msgpack.Decoder[Seen]] = msgspec.msgpack.Decoder(tuple[tuple[str, str], ...])

@@ -1,8 +1,11 @@
 """What must hold of every history and in any weather: accounting, determinism, termination and convergence."""
 
+import msgspec
 from hypothesis import given
 
 from histories import histories
+from ownership_stream.decide import decide
+from ownership_stream.wire import pack_state, unpack_state
 from pair import Pair, play
 from simulation import Life, World, lives
 from small_matrix import MATRIX
@@ -14,6 +17,8 @@ FEW = 6
 """What else one field may be sent for: a hand-over, a sweep, answers to orders that were under way."""
 MOST = 2 * (GUARD + FEW)
 """Sends of one field to one system: each may be sent once more when nothing lands."""
+
+sorted_by_key = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 def lived(life: Life) -> World:
@@ -31,6 +36,17 @@ def test_the_same_log_gives_the_same_bytes(history: tuple[Step, ...]) -> None:
     for change, withheld in first.changes:
         second.feed(change, withheld)
     assert first.packed == second.packed
+
+
+@given(history=histories())
+def test_where_a_batch_ends_changes_nothing(history: tuple[Step, ...]) -> None:
+    """A state that was stored and read again decides as the one it was, in the same order of everything."""
+    kept = stored = None
+    for change, withheld in play(MATRIX, history).changes:
+        mine = decide(MATRIX, kept, change, withheld)
+        theirs = decide(MATRIX, None if stored is None else unpack_state(stored), change, withheld)
+        assert sorted_by_key(mine) == sorted_by_key(theirs)
+        kept, stored = mine.state, pack_state(theirs.state)
 
 
 @given(life=lives())

@@ -13,7 +13,7 @@ from ownership_stream.lane.contract import LaneRefusedError, Output, Record, Ste
 from ownership_stream.matches import match_keys
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import STATE_FORMAT, Change, Decision, Evidence, RecordState
-from ownership_stream.steps import BREAKER, DecideStep, IntakeStep, MatchStep, unpack
+from ownership_stream.steps import BREAKER, REGIMES, DecideStep, IntakeStep, MatchStep, unpack
 from ownership_stream.store import DUE_BYTES, due_of
 from ownership_stream.wire import JSON
 from source_kit import CONTACT, CRM, CRM_TOPIC, EHR, EHR_TOPIC, MATRIX, changed, ehr_event, packed
@@ -244,7 +244,7 @@ def test_records_of_one_batch_do_not_meet() -> None:
         apart.decide(*history)
     for name in (one, two):
         assert f"{name}@example.org" == lane.state(name).fields["email"].value
-        assert {one, two, BREAKER} == lane.stored.keys() == apart.stored.keys()
+        assert {one, two, BREAKER, REGIMES} == lane.stored.keys() == apart.stored.keys()
 
 
 def test_a_change_of_another_lane_s_record_goes_on_to_it_as_it_is() -> None:
@@ -253,7 +253,7 @@ def test_a_change_of_another_lane_s_record_goes_on_to_it_as_it_is() -> None:
     home = partition_of("r", TOPICS.partitions)
     record = log_record(change, 0, partition=(home + 1) % TOPICS.partitions)
     lane = DecideLane()
-    assert [BREAKER] == lane.step.decode([record]).record_ids
+    assert [BREAKER, REGIMES] == lane.step.decode([record]).record_ids
     result = lane.batch([record])
     assert [Output(CHANGES, record.key, record.value, list(record.headers), home)] == result.outputs
     assert ({}, {}) == (result.states, result.counts)
@@ -320,6 +320,20 @@ def test_a_state_of_another_release_ends_the_lane() -> None:
     lane.stored["r"] = bytes(DUE_BYTES) + msgspec.msgpack.encode([STATE_FORMAT + 1, 7])
     with pytest.raises(LaneRefusedError, match=f"has format {STATE_FORMAT + 1}, and this release reads {STATE_FORMAT}"):
         lane.decide(row("r", 0, "crm", {}))
+
+
+def test_a_damaged_state_ends_the_lane() -> None:
+    """A state that opens only in part was written by nobody: nothing is decided on the rest of it."""
+    lane = DecideLane()
+    lane.decide(row("r", 0, "crm", {"email": "a@example.org"}, "person"))
+    before = msgspec.msgpack.decode(lane.stored["r"][DUE_BYTES:])
+    fields = next(part for part in before if isinstance(part, dict) and "email" in part)
+    fields["email"] = "no state of a field"
+    lane.stored["r"] = lane.stored["r"][:DUE_BYTES] + msgspec.msgpack.encode(before)
+    with pytest.raises(
+        LaneRefusedError, match=r"the state of its record is damaged: find it with `ownership-stream verify`"
+    ):
+        lane.decide(row("r", 1, "crm", {"email": "b@example.org"}, "person"))
 
 
 def test_a_record_never_seen_has_no_state() -> None:
@@ -402,7 +416,7 @@ def test_a_tripped_breaker_is_remembered_between_batches_until_a_person_resets_i
     other = (partition_of("", TOPICS.partitions) + 1) % TOPICS.partitions
     assert [] == lane.batch([log_record(anywhere, 90, partition=other)]).outputs
     assert frozenset() == breaker_of(lane).withheld
-    assert {"w0", "w1", BREAKER} == lane.stored.keys()
+    assert {"w0", "w1", BREAKER, REGIMES} == lane.stored.keys()
     assert ["w1"] == restored_to(lane.decide(Change(id="t", record="w1", kind="tick")))
 
 
@@ -437,7 +451,7 @@ def test_observe_mode_decides_and_sends_nothing() -> None:
     assert TOPICS.conflicts in {out.topic for out in seen.outputs} <= {TOPICS.conflicts, TOPICS.resolutions}
     assert {"observe"} == {conflict.mode for conflict in conflicts_in(seen.outputs)}
     assert {"enforce"} == {conflict.mode for conflict in conflicts_in(said.outputs)}
-    assert {"r": 0} == {name: due_of(state) for name, state in observed.stored.items() if name != BREAKER}
+    assert {"r": 0} == {name: due_of(state) for name, state in observed.stored.items() if not name.startswith("__")}
     assert enforced.due("r") > 0
     assert {} == {key: number for key, number in seen.counts.items() if key[0] in ("sends", "restores")}
 

@@ -92,11 +92,12 @@ class Section:
 
     def read(self, values: tuple[Any, ...]) -> dict[str, Value]:
         """Field -> canonical value of what the row carries in this section; raises ``Undecodable``."""
-        found: dict[str, Value] = {}
-        for name, memo, raw in zip(self.names, self.memos, values[self.run], strict=True):
-            value = memo[raw]
-            if value is not UNSET:
-                found[name] = value
+        raws = values[self.run]
+        found = {
+            name: value
+            for name, memo, raw in zip(self.names, self.memos, raws, strict=True)
+            if raw is not UNSET and (value := memo[raw]) is not UNSET
+        }
         for name, memo, run in self.groups:
             value = memo[values[run]]
             if value is not UNSET:

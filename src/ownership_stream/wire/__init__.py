@@ -1,12 +1,12 @@
 """Bytes <-> words: what stands on each topic of ours, with its key and headers.
 
 - ``records.py`` the shapes of apply, conflict and resolution records;
-- ``codec.py`` words to bytes and back (``Wire``, JSON), and packed states;
+- ``codec.py`` words to bytes and back (``Wire``, JSON), and packed states; ``sealed.py`` states opened where needed;
 - ``messages.py`` records to produce: ``change_message``, ``apply_record``, ``conflict_record``, ``case_record``,
   ``resolution_record``, ``dead_letter``.
 """
 
-from ownership_stream.wire.codec import JSON, JsonWire, Wire, WireError, pack_state, unpack_state
+from ownership_stream.wire.codec import JSON, JsonWire, Wire, WireError, open_state, pack_state, unpack_state
 from ownership_stream.wire.messages import (
     ERRORS,
     Context,
@@ -40,6 +40,7 @@ __all__ = [
     "change_message",
     "conflict_record",
     "dead_letter",
+    "open_state",
     "pack_state",
     "resolution_record",
     "rfc3339",

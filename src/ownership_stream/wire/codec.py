@@ -4,6 +4,7 @@ JSON only; ``Wire`` is the seam where another encoding of the same words will st
 words give the same bytes.
 """
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from ownership_stream.errors import OwnershipError
 from ownership_stream.matches import Sighting
 from ownership_stream.model import STATE_FORMAT, Change, RecordState
 from ownership_stream.wire.records import Apply, Conflict, Resolution
+from ownership_stream.wire.sealed import as_stored, open_sealed
 
 CONTENT_TYPE: Final = "application/json"
 
@@ -97,7 +99,7 @@ def _read(decoder: msgspec.json.Decoder[T], value: bytes, what: str) -> T:
         raise WireError(f"these bytes are not {what} of this release") from None
 
 
-_STATE: Final = msgspec.msgpack.Encoder(order="deterministic")
+_STATE: Final = msgspec.msgpack.Encoder(order="deterministic", enc_hook=as_stored)
 _UNSTATE: Final = msgspec.msgpack.Decoder(RecordState)
 
 
@@ -108,10 +110,21 @@ def pack_state(state: RecordState) -> bytes:
 
 def unpack_state(packed: bytes | None) -> RecordState:
     """A record's state back; a new one for ``None``. Raises ``WireError`` for bytes of another format or none."""
-    if packed is None:
-        return RecordState()
+    return RecordState() if packed is None else _unpack(_UNSTATE.decode, packed)
+
+
+def open_state(packed: bytes) -> RecordState:
+    """A record's state back, sealed: what nobody looks at is never unpacked, and packed again as it was.
+
+    Raises ``WireError`` for bytes of another format or none; where they turn out to be of another shape only when they
+    are opened, msgspec's own ``DecodeError`` comes from there.
+    """
+    return _unpack(open_sealed, packed)
+
+
+def _unpack(decode: Callable[[bytes], RecordState], packed: bytes) -> RecordState:
     try:
-        state = _UNSTATE.decode(packed)
+        state = decode(packed)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise WireError(_unreadable(packed)) from None
     if state.format != STATE_FORMAT:

@@ -6,6 +6,7 @@ context, passed through. Nothing here decides or routes: topics and partitions a
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -30,6 +31,9 @@ ERRORS: Final = "__ownership.errors."
 MAX_ERROR: Final = 500
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 (UTC, written as `Z` and not as an offset)
+
+_SPEC_HEADER: Final = ("ce_specversion", SPEC_VERSION.encode())
+_TYPE_HEADERS: Final = {kind: ("ce_type", type_.encode()) for kind, type_ in TYPES.items()}
 
 Headers = list[tuple[str, bytes]]
 
@@ -243,18 +247,25 @@ def _message(
 ) -> Message:
     text = key.encode() if isinstance(key, str) else wire.encode(key)
     headers = [
-        ("ce_specversion", SPEC_VERSION.encode()),
+        _SPEC_HEADER,
         ("ce_id", identity.encode()),
-        ("ce_type", TYPES[kind].encode()),
+        _TYPE_HEADERS[kind],
         ("ce_source", f"/{CONNECTOR}/{change.row.partition('/')[0] or change.kind}".encode()),
         ("ce_subject", change.record.encode()),
         ("ce_time", rfc3339(at).encode()),
         ("content-type", wire.content_type.encode()),
     ]
-    headers += [(name, found.encode()) for name, found in sorted(change.trace.items())]
+    if change.trace:
+        headers += [(name, found.encode()) for name, found in sorted(change.trace.items())]
     return Message(text, wire.encode(record), headers)
 
 
 def rfc3339(at: int) -> str:
     """Milliseconds since 1970 as RFC 3339 writes them: ``2026-01-01T10:00:00.123Z``."""
-    return f"{(_EPOCH + timedelta(milliseconds=at)).isoformat(timespec='milliseconds')}Z"
+    return f"{_to_the_second(at // 1000)}.{at % 1000:03}Z"
+
+
+@lru_cache(maxsize=256)
+def _to_the_second(seconds: int) -> str:
+    """Kept, since the records of a batch are of few seconds."""
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()
