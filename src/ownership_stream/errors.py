@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     PROBLEMS = 3
     UNAVAILABLE = 4
+    INCOMPLETE = 5
     INTERRUPTED = 130
 
 
@@ -26,6 +27,7 @@ EXIT_CODES: Final[dict[ExitCode, str]] = {
     ExitCode.USAGE: "wrong usage or bad input: an unknown option, a setting or a file that cannot be used",
     ExitCode.PROBLEMS: "the command worked, and what it checked has problems; each one is printed",
     ExitCode.UNAVAILABLE: "a system that the command needs (Kafka, Redis) does not answer or refuses",
+    ExitCode.INCOMPLETE: "the command found no problem, but could not check everything; what it left out is printed",
     ExitCode.INTERRUPTED: "interrupted from the keyboard before it was done",
 }
 

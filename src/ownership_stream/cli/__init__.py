@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ownership_stream.settings import Loaded, Settings
 
 COMMANDS: Final[Mapping[str, str]] = {
+    "dead-letters": "ownership_stream.cli.dead_letters",
     "demo": "ownership_stream.cli.demo",
     "disagreements": "ownership_stream.cli.disagreements",
     "explain": "ownership_stream.cli.explain",
@@ -33,6 +34,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "simulate": "ownership_stream.cli.simulate",
     "sweep": "ownership_stream.cli.sweep",
     "topics": "ownership_stream.cli.topics",
+    "verify": "ownership_stream.cli.verify",
     "worker": "ownership_stream.cli.worker",
 }
 
