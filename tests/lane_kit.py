@@ -5,6 +5,7 @@ records and one marker to each partition it touched; a newer `init_transactions`
 transaction leaves nothing that a reader of committed records sees, but takes offsets.
 """
 
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -75,6 +76,7 @@ class MemoryKafka:
 
     `faults[point]` are raised one after the other when a call comes by; None lets one call pass:
     init, begin, produce, offsets, commit (nothing committed), committed (it is, but the answer is the fault), abort.
+    Each of `hanging` keeps one call that adds offsets from coming back until it is set.
     """
 
     partitions_of: dict[str, int] = field(default_factory=lambda: defaultdict(lambda: 4))
@@ -88,6 +90,7 @@ class MemoryKafka:
     client_limit: int = 2_000_000
     broker_limit: int = 2_000_000
     away: bool = False
+    hanging: list[threading.Event] = field(default_factory=list)
 
     def strike(self, point: str) -> None:
         """Raises the next fault of this point, if there is one."""
@@ -155,6 +158,9 @@ class FakeProducer:
         """Takes offsets."""
         assert metadata == "metadata of the group"
         self._prove("offsets")
+        if self._kafka.hanging:
+            self._kafka.hanging.pop().wait(60)
+            self._prove("offsets")
         self._offsets += offsets
 
     def commit_transaction(self, _: float) -> None:

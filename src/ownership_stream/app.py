@@ -18,11 +18,11 @@ from time import time
 from typing import Any, Final, Protocol, cast
 
 import faust
-from aiohttp import web
 from faust.app.base import BootStrategy
 from faust.types import TP
 
 from ownership_stream.errors import ExitCode, OwnershipError
+from ownership_stream.health import Metrics, Pages
 from ownership_stream.lane import (
     Batch,
     Broker,
@@ -45,17 +45,12 @@ LANE_THREADS: Final = 64
 # How long the worker may take to end after an error that ends it.
 LAST_SECONDS: Final = 30.0
 LAG_SECONDS: Final = 2.0
+# How soon a topic that was created again or has grown is noticed by workers at work. By default they would leave it
+# unread for five minutes.
+METADATA_MILLISECONDS: Final = 10_000
 # The part of the session time-out that lanes whose partition is revoked may use to settle what is at work.
 REVOKE_SHARE: Final = 0.8
 _log = logging.getLogger("ownership_stream.app")
-
-
-class Metrics(Protocol):
-    """What /metrics shows."""
-
-    def render(self) -> bytes:
-        """The metrics in the Prometheus text format."""
-        ...
 
 
 class Ticks(Protocol):
@@ -190,10 +185,13 @@ class Lanes:
         self._broker = Broker(config.lane)
         self._runners: dict[TP, LaneRunner] = {}
         self._joined = False
+        self._stopping = False
         self._away = ""
 
     def readiness(self) -> str:
         """Why the worker is not ready, in words; empty if it is."""
+        if self._stopping:
+            return "stopping"
         if not self._joined:
             return "no partitions assigned yet"
         if self._away:
@@ -237,17 +235,26 @@ class Lanes:
                 await asyncio.to_thread(self._broker.ping)
                 await asyncio.to_thread(self._store.ping)
             except OwnershipError as error:
-                self._away = str(error)
+                self._now_away(str(error))
             else:
-                self._away = ""
+                self._now_away("")
             for tp, runner in list(self._runners.items()):
                 remaining = consumer.remaining(*tp)
                 if remaining is not None:
                     self._observer.lagging(runner.id, remaining + runner.queued)
             await asyncio.sleep(LAG_SECONDS)
 
+    def _now_away(self, reason: str) -> None:
+        """Says once what is away, and once that it is there again."""
+        if reason and not self._away:
+            _log.warning("not ready: %s", reason)
+        elif self._away and not reason:
+            _log.warning("kafka and redis answer again")
+        self._away = reason
+
     async def close(self) -> None:
         """Stops all lanes and lets go of Kafka."""
+        self._stopping = True
         await self._stop(list(self._runners), self._config.grace_seconds)
         await asyncio.to_thread(self._broker.close)
 
@@ -279,13 +286,12 @@ class Worker:
         ticks: Ticks | None = None,
     ) -> None:
         self._config = config
-        self._metrics = metrics
         self._ticks = ticks
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lanes = Lanes(config, stages, store, observer, self._fail)
+        self._pages = Pages(self.lanes.readiness, metrics)
         self.app = build_app(config, stages, self.lanes)
         self.http_port: int | None = None
-        self._site: web.AppRunner | None = None
         self._chores: list[asyncio.Task[None]] = []
         self._deadline: threading.Timer | None = None
 
@@ -293,7 +299,7 @@ class Worker:
         """Answers HTTP first, then joins the group."""
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LANE_THREADS, thread_name_prefix="lane"))
         if self._config.http_port is not None:
-            await self._serve_http(self._config.http_port)
+            self.http_port = await self._pages.serve(self._config.http_host, self._config.http_port)
         await self.app.start()
         self._take_on(self.lanes.watch(_consumer_of(self.app)))
         if self._ticks is not None:
@@ -321,8 +327,7 @@ class Worker:
             chore.cancel()
         await self.lanes.close()
         await self.app.stop()
-        if self._site is not None:
-            await self._site.cleanup()
+        await self._pages.close()
         if self._deadline is not None:
             self._deadline.cancel()
         if self._failed.done():
@@ -360,33 +365,6 @@ class Worker:
             self._deadline.daemon = True
             self._deadline.start()
 
-    async def _serve_http(self, port: int) -> None:
-        served = web.Application()
-        served.add_routes(
-            [
-                web.get("/healthz", self._healthz),
-                web.get("/readyz", self._readyz),
-                web.get("/metrics", self._show_metrics),
-            ]
-        )
-        self._site = web.AppRunner(served, access_log=None)
-        await self._site.setup()
-        site = web.TCPSite(self._site, self._config.http_host, port)
-        await site.start()
-        self.http_port = self._site.addresses[0][1]
-
-    async def _healthz(self, _: web.Request) -> web.Response:
-        """Alive: the event loop answers."""
-        return web.Response(text="alive\n")
-
-    async def _readyz(self, _: web.Request) -> web.Response:
-        reason = self.lanes.readiness()
-        return web.Response(text=f"{reason or 'ready'}\n", status=503 if reason else 200)
-
-    async def _show_metrics(self, _: web.Request) -> web.Response:
-        body = self._metrics.render() if self._metrics is not None else b""
-        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
-
 
 def _give_up() -> None:
     """Ends the process: a worker that must end and does not would hold its lanes from those who could work."""
@@ -413,6 +391,7 @@ def build_app(config: WorkerConfig, stages: Sequence[Stage], lanes: Lanes) -> Ow
         topic_disable_leader=True,
         consumer_auto_offset_reset="none",
         consumer_max_fetch_size=config.batch_bytes,
+        consumer_metadata_max_age_ms=METADATA_MILLISECONDS,
         broker_check_crcs=WAIVE_CHECKSUMS not in config.lane.waived,
         broker_max_poll_records=config.batch_rows,
         broker_session_timeout=config.session_seconds,
@@ -471,6 +450,14 @@ async def serve(
         await worker.stop()
 
 
+def _told_to_stop(stop: asyncio.Event) -> None:
+    """The first signal asks, the second means it; what was at work is then run again by the next holder."""
+    if stop.is_set():
+        _log.warning("a second signal: the worker ends at once, with what was at work uncommitted")
+        _exit(ExitCode.INTERRUPTED)
+    stop.set()
+
+
 def run_worker(
     config: WorkerConfig,
     stages: Sequence[Stage],
@@ -480,16 +467,25 @@ def run_worker(
     metrics: Metrics | None = None,
     ticks: Ticks | None = None,
 ) -> None:
-    """Works until SIGTERM or SIGINT, then settles what is at work and returns.
+    """Works until SIGTERM or SIGINT, then settles what is at work and returns; a second signal ends it at once.
 
     Raises the `OwnershipError` that must end the process: the caller prints its line and exits with its code.
     """
+    # A thread that hangs in a client would hold up the end of the event loop for ever.
+    last = threading.Timer(LAST_SECONDS, _give_up)
+    last.daemon = True
 
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for signal in (SIGTERM, SIGINT):
-            loop.add_signal_handler(signal, stop.set)
-        await serve(config, stages, store=store, observer=observer, metrics=metrics, ticks=ticks, stop=stop)
+            loop.add_signal_handler(signal, _told_to_stop, stop)
+        try:
+            await serve(config, stages, store=store, observer=observer, metrics=metrics, ticks=ticks, stop=stop)
+        finally:
+            last.start()
 
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    finally:
+        last.cancel()

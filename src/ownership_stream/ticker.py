@@ -6,7 +6,7 @@ order. A tick too many changes nothing, so nothing here needs to be exact: neith
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -23,6 +23,8 @@ _log = logging.getLogger("ownership_stream.kafka")
 
 MOST: Final = 1_000
 """Ticks for one partition in one round; the next round brings the rest."""
+LONGEST_REST: Final = 24 * 3600 * 1000
+"""Milliseconds: the longest that a record which stays due after its ticks waits for the next."""
 
 
 class TickWriter:
@@ -64,6 +66,25 @@ class TickWriter:
             raise UnavailableError(f"kafka: {left} ticks for `{self.topic}` were not taken in time")
 
 
+class Rests(dict[str, tuple[int, int]]):
+    """Records of one partition that had a tick: when that was, and how long they rest (milliseconds).
+
+    A tick brings its record's due time into the future. One that is still due then has failed (each time a dead
+    letter), or waits behind a lag; either way the next comes after twice the time, so that ticks do not pile up. A
+    record that is due no more is forgotten.
+    """
+
+    def choose(self, due: Sequence[str], now: int, first_rest: int) -> list[str]:
+        """Those of the due records that get a tick at `now`; at most `MOST`."""
+        for gone in self.keys() - set(due):
+            del self[gone]
+        chosen = [record for record in due if record not in self or now >= sum(self[record])][:MOST]
+        for record in chosen:
+            rest = min(2 * self[record][1], LONGEST_REST) if record in self else first_rest
+            self[record] = now, rest
+        return chosen
+
+
 class Ticker:
     """Writes ticks for what is due in the partitions that are ours.
 
@@ -77,17 +98,23 @@ class Ticker:
         self._store = store
         self._states = states
         self._writer = TickWriter(config, changes)
+        self._rests: dict[int, Rests] = {}
 
     def tick(self, partitions: Iterable[int], now: int) -> int:
         """Write the ticks that are due at ``now`` (milliseconds); how many.
 
-        Raises ``UnavailableError`` when Kafka or the store is away: the next round makes up for it.
+        Raises ``UnavailableError`` when Kafka or the store is away: a later round makes up for it.
         """
         return self._writer.write(self._due(partitions, now), now)
 
     def _due(self, partitions: Iterable[int], now: int) -> Iterator[tuple[str, int]]:
+        first_rest = int(2 * self.seconds * 1000)
         for partition in partitions:
-            for record in self._store.due(key_prefix(self._config.app, self._topic_id, partition), now, MOST):
+            rests = self._rests.setdefault(partition, Rests())
+            # Those at rest are the longest overdue, and must not take the places of the others.
+            limit = MOST + len(rests)
+            due = self._store.due(key_prefix(self._config.app, self._topic_id, partition), now, limit)
+            for record in rests.choose(due, now, first_rest):
                 yield record, partition
 
     @cached_property

@@ -41,13 +41,20 @@ FIRST_ROWS: Final = 10_000
 
 
 class _Flow:
-    """The batches of one partition since the last seek."""
+    """The batches of one partition since the last seek: which they are, where they end, how many records they had."""
 
-    __slots__ = ("end", "number")
+    __slots__ = ("begin", "end", "number", "records")
 
-    def __init__(self, number: int, end: int) -> None:
+    def __init__(self, number: int, begin: int) -> None:
         self.number = number
-        self.end = end
+        self.begin = self.end = begin
+        self.records = 0
+
+    def records_in(self, offsets: int) -> int:
+        """About so many records lie in so many offsets to come, if markers are among them as often as before."""
+        if not self.records or not offsets:
+            return offsets
+        return max(1, round(offsets * self.records / (self.end - self.begin)))
 
 
 class Limits:
@@ -159,7 +166,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 fetcher._notify(waiter)  # noqa: SLF001  # as above
 
     def remaining(self, tp: TP) -> int | None:
-        """Offsets from the flow's end to the last stable one; 0 where only markers remain. None if not known yet."""
+        """About so many records from the flow's end to the last stable offset; None if not known yet.
+
+        0 where only markers remain: the position moves over them as soon as they are fetched.
+        """
         flow = self._flows.get(tp)
         consumer = self._consumer
         if flow is None or consumer is None:
@@ -167,7 +177,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         state = self._state(consumer, tp)
         if state is None or state.lso is None or not state.has_valid_position:
             return None
-        return max(0, int(state.lso) - int(state.position))
+        return flow.records_in(max(0, int(state.lso) - int(state.position)))
 
     def _state(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP) -> Any:
         subscription = consumer._subscription.subscription  # noqa: SLF001  # the position without markers has no API
@@ -217,6 +227,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             end = after[0].offset if after else max(state.position, piece[-1].offset + 1)
             batches.append(Batch(tp.topic, tp.partition, flow.end, end, piece, flow.number))
             flow.end = end
+            flow.records += len(piece)
         return batches
 
     def _faults(self, error: KafkaError) -> Mapping[TP, list[Batch]]:
@@ -266,7 +277,7 @@ class BatchConsumer(driver.Consumer):
         self._thread.end(TP(topic, partition))
 
     def remaining(self, topic: str, partition: int) -> int | None:
-        """Offsets not yet handed over; see `BatchConsumerThread.remaining`."""
+        """Records not yet handed over, about; see `BatchConsumerThread.remaining`."""
         return self._thread.remaining(TP(topic, partition))
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109  # as above

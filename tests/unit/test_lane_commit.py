@@ -1,6 +1,9 @@
 """The commit order of a batch: what is settled, what is run again, and what becomes a dead letter."""
 
+import signal
+import threading
 from collections.abc import Iterable
+from itertools import count
 
 import pytest
 from confluent_kafka import KafkaError
@@ -333,6 +336,45 @@ def test_a_store_away_after_the_transaction_costs_the_standing() -> None:
     assert {("changes",): 1} == dict(notes.counts)
 
 
+def test_a_buried_record_is_told_even_if_the_store_is_away_then() -> None:
+    """Its dead letter is committed, and the same batch run again would find it settled."""
+    kafka, store, notes = MemoryKafka(), TiredStore(), Notes()
+    changes(kafka, [POISON_STEP])
+    lane = new_lane(kafka, store, CountingStep(), notes)
+    lane.start()
+    batch = feed(kafka, 0)
+    assert batch is not None
+    store.away = {"save"}
+    with pytest.raises(StoreAwayError):
+        lane.process(batch)
+    store.away = set()
+    settle(lane, batch)
+    assert [(0, "step")] == [told[:2] for told in notes.named("buried")]
+    assert 1 == len(kafka.values(DEAD))
+
+
+def test_a_client_that_never_comes_back_costs_the_standing() -> None:
+    """Librdkafka's issue 5456: adding offsets may forget its time-out when the group's coordinator goes away.
+
+    The lane starts anew and runs the same batch; the call that hung finds itself fenced when it goes on.
+    """
+    kafka, store, released = MemoryKafka(), MemoryStore(), threading.Event()
+    kafka.hanging.append(released)
+    changes(kafka, [b"a", b"b"])
+    lane = new_lane(kafka, store, CountingStep(), Notes(), transaction_seconds=0.02)
+    lane.start()
+    batch = feed(kafka, 0)
+    assert batch is not None
+    with pytest.raises(LaneBrokenError, match="did not come back from adding the offset"):
+        lane.process(batch)
+    settle(lane, batch)
+    released.set()
+    for thread in threading.enumerate():
+        if thread.name == f"offset of {lane.id}":
+            thread.join(10)
+    assert [b"1 a", b"2 b"] == kafka.values(OUTPUT)
+
+
 def test_a_lane_without_standing_does_not_work() -> None:
     """A closed lane must be started first."""
     lane = new_lane(MemoryKafka(), MemoryStore(), CountingStep(), Notes())
@@ -418,9 +460,12 @@ def test_whatever_fails_wherever_each_record_is_settled_exactly_once(
 
 def test_a_failpoint_is_known_by_its_name() -> None:
     """A typo in a chaos test must not pass as a quiet run."""
-    assert ("decide:6-commit", 3) == failpoints.parse("decide:6-commit:3")
+    assert ("decide:6-commit", 3, "kill") == failpoints.parse("decide:6-commit:3")
+    assert ("match:before-init", 1, "stop") == failpoints.parse("match:before-init:1:stop")
     with pytest.raises(ValueError, match="is no failpoint"):
         failpoints.parse("decide:6-comit:3")
+    with pytest.raises(ValueError, match="is no action"):
+        failpoints.parse("decide:6-commit:3:stopp")
 
 
 def test_a_failpoint_ends_the_process_at_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,10 +473,23 @@ def test_a_failpoint_ends_the_process_at_its_time(monkeypatch: pytest.MonkeyPatc
     died: list[int] = []
     monkeypatch.setattr(failpoints, "_WHERE", "decide:6-commit")
     monkeypatch.setattr(failpoints, "_TIMES", 2)
+    monkeypatch.setattr(failpoints, "_passed", count(1))
     monkeypatch.setattr("os._exit", died.append)
     for stage, point in [("decide", "6-commit"), ("intake", "6-commit"), ("decide", "7-save"), ("decide", "6-commit")]:
         failpoints.failpoint(stage, point)
     assert [137] == died
+
+
+def test_a_failpoint_may_stop_its_thread_until_it_is_let_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal goes to the very thread, so that not one line more of it runs."""
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(failpoints, "_WHERE", "decide:7-save")
+    monkeypatch.setattr(failpoints, "_TIMES", 1)
+    monkeypatch.setattr(failpoints, "_passed", count(1))
+    monkeypatch.setattr(failpoints, "_ACTION", "stop")
+    monkeypatch.setattr("signal.pthread_kill", lambda thread, number: told.append((thread, number)))
+    failpoints.failpoint("decide", "7-save")
+    assert [(threading.get_ident(), signal.SIGSTOP)] == told
 
 
 def test_a_record_is_what_a_consumer_brought() -> None:

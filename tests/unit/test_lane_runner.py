@@ -29,6 +29,7 @@ class FakeLane:
         self.start_faults: list[Exception] = []
         self.starts = 0
         self.served = 0
+        self.left = False
         self.gate = threading.Event()
         self.gate.set()
         self.inside = threading.Event()
@@ -51,6 +52,10 @@ class FakeLane:
             raise fault
         self.settled.append(batch.begin)
         self.next = batch.end
+
+    def leave(self) -> None:
+        """Written down."""
+        self.left = True
 
     def serve(self) -> None:
         """Counts."""
@@ -175,7 +180,7 @@ def test_a_full_inbox_holds_the_feed_and_an_empty_one_releases_it() -> None:
         await life.until(life.lane.inside.is_set)
         for begin in (1, 2, 3):
             life.deliver(begin)
-        assert 3 == life.runner.queued
+        assert 4 == life.runner.queued  # the one at work too: if it hangs, that is lag
         assert 1 == life.feed.asked.count("hold")
         life.lane.gate.set()
         await life.until(lambda: [0, 1, 2, 3] == life.lane.settled)
@@ -314,6 +319,32 @@ def test_stopping_settles_what_is_at_work_and_drops_what_waits() -> None:
     assert [0] == life.lane.settled
     assert not life.lane.standing
     assert "end" in life.feed.asked
+
+
+def test_stopping_ends_a_catch_up() -> None:
+    """The lane is told before it is waited for."""
+
+    async def story(life: Life) -> None:
+        await life.begin()
+        assert not life.lane.left
+        await life.runner.stop(1.0)
+        assert life.lane.left
+
+    live(story)
+
+
+def test_starting_anew_after_a_long_wait_begins_with_a_short_pause() -> None:
+    """What was waited for is there again, and the lane is needed."""
+
+    async def story(life: Life) -> None:
+        await life.begin()
+        life.lane.faults = [*[UnavailableError("redis: away")] * 9, *[LaneBrokenError("displaced")] * 2]
+        life.deliver(0)
+        await life.until(lambda: [0] == life.lane.settled)
+
+    life = live(story)
+    assert [runner_module.FIRST_WAIT, 2 * runner_module.FIRST_WAIT] == life.slept[-2:]
+    assert runner_module.LONGEST_WAIT == life.slept[-3]
 
 
 def test_stopping_does_not_wait_beyond_its_grace() -> None:

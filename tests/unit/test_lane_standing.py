@@ -157,6 +157,71 @@ def test_a_flushed_store_is_caught_up_from_the_start() -> None:
     assert kafka.ends[STATE, 0] == store.take(PREFIX, "x")
 
 
+def test_a_catch_up_says_how_far_it_is() -> None:
+    """At its beginning, and after each part with the offsets that are left, markers included."""
+    kafka, _ = worked(4)
+    notes = Notes()
+    new_lane(kafka, MemoryStore(), CountingStep(), notes).start()
+    end = kafka.ends[STATE, 0]
+    told = [(done, left) for done, left, _ in notes.named("catching_up")]
+    assert [(0, end), (3, end - 4), (6, end - 8), (8, end - 11)] == told
+    assert 8 == notes.named("caught_up")[0][0]
+
+
+def test_a_lane_that_lacks_nothing_has_one_marker_to_pass() -> None:
+    """Most starts are of that kind; after it nothing is left."""
+    kafka, store = worked()
+    first, second = Notes(), Notes()
+    new_lane(kafka, store, CountingStep(), first).start()
+    new_lane(kafka, store, CountingStep(), second).start()
+    assert [(0, 1, 0.0)] == first.named("catching_up")
+    assert [] == second.named("catching_up")
+
+
+def test_the_newest_state_of_a_record_is_the_one_that_stays() -> None:
+    """Before compaction a changelog holds a record many times, within a part and over several."""
+    kafka = MemoryKafka()
+    for _ in range(7):
+        kafka.append((INPUT, 0), b"p", b"v")
+    work_off(new_lane(kafka, MemoryStore(), CountingStep(), Notes()), kafka, size=1)
+    store = MemoryStore()
+    new_lane(kafka, store, CountingStep(), Notes()).start()
+    assert {"p": b"7"} == dict(store.scan(PREFIX))
+
+
+def test_a_catch_up_that_dies_half_way_is_gone_on_with() -> None:
+    """The position moves with each part, after its states, so what is missing is known and read."""
+    kafka, _ = worked(6)
+
+    class Dying(MemoryStore):
+        saves = 0
+
+        def save(self, prefix: str, *arguments: object) -> None:
+            self.saves += 1
+            if self.saves == 3:
+                raise UnavailableError("redis: away")
+            super().save(prefix, *arguments)  # type: ignore[arg-type]  # passed through
+
+    store, first, second = Dying(), Notes(), Notes()
+    with pytest.raises(UnavailableError):
+        new_lane(kafka, store, CountingStep(), first).start()
+    assert 3 == len(store._lanes[PREFIX])
+    new_lane(kafka, store, CountingStep(), second).start()
+    assert (6, 6) == (first.named("catching_up")[-1][0], second.named("caught_up")[0][0])
+    assert 6 == len(dict(store.scan(PREFIX)))
+
+
+def test_a_worker_that_stops_does_not_finish_a_long_catch_up() -> None:
+    """It ends with what is saved so far, which the next holder goes on from."""
+    kafka, _ = worked(6)
+    store = MemoryStore()
+    lane = new_lane(kafka, store, CountingStep(), Notes())
+    lane.leave()
+    with pytest.raises(LaneBrokenError, match="stopped while catching up"):
+        lane.start()
+    assert [] == list(store.scan(PREFIX))
+
+
 def test_a_store_ahead_of_the_changelog_is_emptied_and_caught_up() -> None:
     """Its extra states come from a log end that no longer exists."""
     kafka, store = worked()

@@ -16,6 +16,7 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
+from rich.console import Console
 
 from ownership_stream.matrix.compile import load_document
 from ownership_stream.outcomes import OUTCOMES
@@ -26,6 +27,7 @@ from ownership_stream.telemetry import (
     HashedId,
     LaneTelemetry,
     Telemetry,
+    Terminal,
     bounds_of,
     configure_logging,
     get_logger,
@@ -316,6 +318,114 @@ def test_what_happens_to_lanes_is_logged_without_what_records_hold(lines: io.Str
         {**place, "event": "lane_noticed", "level": "warning", "detail": "offset 3 was skipped"},
     ] == logged(lines)
     assert {("ownership_dead_letters_total", "internal", "decide"): 1.0}.items() <= above_zero(telemetry).items()
+
+
+class Clock:
+    """Seconds of the test's own."""
+
+    now = 50.0
+
+    def __call__(self) -> float:
+        """Now."""
+        return self.now
+
+
+def test_a_lane_that_has_lag_and_does_not_commit_is_seen_to_be_stuck(telemetry: Telemetry) -> None:
+    """The time counts from the last commit, or from where the lag began; without lag nothing is stuck."""
+    lane, clock = Lane("decide", "t", 0), Clock()
+    observer = LaneTelemetry(telemetry, clock=clock)
+
+    def stuck() -> float:
+        return series(telemetry)["ownership_lane_seconds_since_commit", "0", "decide", "t"]
+
+    observer.started(lane, 0)
+    observer.lagging(lane, 0)
+    clock.now += 100
+    observer.lagging(lane, 3)
+    assert 0.0 == stuck()
+    clock.now += 30
+    observer.lagging(lane, 3)
+    assert 30.0 == stuck()
+    observer.committed(lane, records=1, outputs=0, counts=Counter(), timings=Timings())
+    assert 0.0 == stuck()
+    clock.now += 7
+    observer.lagging(lane, 2)
+    assert 7.0 == stuck()
+    observer.lagging(lane, 0)
+    assert 0.0 == stuck()
+    observer.stopped(lane)
+    assert [] == [key for key in series(telemetry) if key[0] == "ownership_lane_seconds_since_commit"]
+
+
+def test_a_catch_up_is_told_at_its_beginning_now_and_then_and_at_its_end(
+    lines: io.StringIO, telemetry: Telemetry
+) -> None:
+    """Records, rate and time left; what is left is reckoned by what the offsets passed held."""
+    lane, clock = Lane("decide", "t", 0), Clock()
+    observer = LaneTelemetry(telemetry, clock=clock)
+
+    observer.catching_up(lane, 0, 20_000, 0.0)
+    for second in range(1, 8):
+        clock.now += 1
+        observer.catching_up(lane, 1_000 * second, 20_000 - 2_000 * second, float(second))
+    assert {
+        ("ownership_catch_up_records_total", "decide"): 7_000.0,
+        ("ownership_catch_up_left_records", "decide"): 3_000.0,
+        ("ownership_catch_up_left_seconds", "decide"): 3.0,
+        ("ownership_lanes", "decide", "starting"): 1.0,
+    } == above_zero(telemetry)
+    observer.caught_up(lane, 10_000, 10.0)
+    assert 10_000.0 == above_zero(telemetry)["ownership_catch_up_records_total", "decide"]
+    assert 10.0 == above_zero(telemetry)["ownership_catch_up_seconds_total", "decide"]
+    assert 0.0 == series(telemetry)["ownership_catch_up_left_records", "decide"]
+
+    place = {"component": "lane", "stage": "decide", "topic": "t", "partition": 0, "level": "info"}
+    assert [
+        {**place, "event": "lane_catching_up", "records": 0, "left": 20_000},
+        {**place, "event": "lane_catching_up", "records": 5_000, "left": 5_000, "rate": 1_000, "seconds_left": 5.0},
+        {**place, "event": "lane_caught_up", "records": 10_000, "seconds": 10.0},
+    ] == logged(lines)
+
+
+def test_a_catch_up_of_a_marker_is_told_at_its_end_only(lines: io.StringIO, telemetry: Telemetry) -> None:
+    """That is what most starts are."""
+    observer = LaneTelemetry(telemetry)
+    observer.catching_up(Lane("decide", "t", 0), 0, 1, 0.0)
+    observer.caught_up(Lane("decide", "t", 0), 0, 0.01)
+    assert ["lane_caught_up"] == [line["event"] for line in logged(lines)]
+
+
+@pytest.mark.parametrize("ending", ["recreated", "waiting", "stopped"])
+def test_a_catch_up_that_ends_early_leaves_nothing_behind(telemetry: Telemetry, ending: str) -> None:
+    """Begun again, it counts anew what it reads."""
+    lane = Lane("decide", "t", 0)
+    observer = LaneTelemetry(telemetry)
+    observer.catching_up(lane, 0, 100, 0.0)
+    observer.catching_up(lane, 10, 80, 1.0)
+    getattr(observer, ending)(lane, *["away"] * (ending != "stopped"))
+    assert 0.0 == series(telemetry)["ownership_catch_up_left_records", "decide"]
+    observer.catching_up(lane, 0, 80, 0.0)
+    observer.catching_up(lane, 10, 60, 1.0)
+    assert 20.0 == above_zero(telemetry)["ownership_catch_up_records_total", "decide"]
+    assert 30.0 == above_zero(telemetry)["ownership_catch_up_left_records", "decide"]
+
+
+def test_a_terminal_shows_each_lane_that_catches_up_below_the_log(telemetry: Telemetry) -> None:
+    """One line per lane, gone with its end; elsewhere the log says the same."""
+    shown = io.StringIO()
+    terminal = Terminal(Console(file=shown, force_terminal=True, width=120, _environ={}))
+    observer = LaneTelemetry(telemetry)
+    observer.show_on(terminal)
+    lane = Lane("decide", "ownership.changes", 3)
+    observer.catching_up(lane, 0, 1_000_000, 0.0)
+    observer.catching_up(lane, 412_000, 588_000, 4.9)
+    terminal.stream.write("a line of the log\n")
+    terminal._live.refresh()
+    observer.caught_up(lane, 1_000_000, 11.0)
+    line = "catching up decide ownership.changes[3]  412,000 / 1,000,000 records  84,082/s  7 s left"
+    assert line in shown.getvalue()
+    assert "a line of the log" in shown.getvalue()
+    assert not terminal._live.is_started
 
 
 def test_a_field_that_is_not_allowed_is_left_out_and_named(lines: io.StringIO) -> None:

@@ -14,7 +14,7 @@ from ownership_stream.lane import LaneConfig, Record
 from ownership_stream.lane.broker import WAIVE_TOPIC_IDS
 from ownership_stream.steps import DecideStep
 from ownership_stream.store import DUE_BYTES, RedisStore
-from ownership_stream.ticker import Ticker
+from ownership_stream.ticker import LONGEST_REST, Rests, Ticker
 from ownership_stream.wire import JSON
 from step_kit import MINUTE, START, DecideLane, applies_in, row
 
@@ -99,6 +99,45 @@ def test_the_longest_overdue_come_first_and_the_rest_in_the_next_round(
     assert 2 == ticker_of(kept).tick([0], START)
     ticked = [JSON.read_change(message.value() or b"").record for message in kept.read(kept.settings.topic_changes, 2)]
     assert [names[2], names[1]] == ticked
+
+
+def test_a_record_that_stays_due_is_ticked_at_growing_distances(kept: Kept) -> None:
+    """Its ticks fail, each into a dead letter, or wait behind a lag: neither is helped by one in each round."""
+    kept.keep({"failing": due(START)})
+    one = ticker_of(kept)
+    seconds = [second for second in range(100) if one.tick(EVERY, START + second * 1000)]
+    assert [0, 2, 6, 14, 30, 62] == seconds
+
+
+def test_the_distance_has_an_end() -> None:
+    """A record that was mended by a new release gets its tick within a day."""
+    rests = Rests()
+    now = distance = 0
+    for _ in range(40):
+        assert ["r"] == rests.choose(["r"], now, 1000)
+        distance = rests["r"][1]
+        now += distance
+        assert [] == rests.choose(["r"], now - 1, 1000)
+    assert LONGEST_REST == distance
+
+
+def test_a_record_whose_tick_worked_is_forgotten() -> None:
+    """Its next due time is a new matter, and nothing is kept of records that wait for nothing."""
+    rests = Rests()
+    assert ["r"] == rests.choose(["r"], 0, 1000)
+    assert [] == rests.choose(["r"], 500, 1000)
+    assert [] == rests.choose([], 600, 1000)
+    assert {} == rests
+    assert ["r"] == rests.choose(["r"], 700, 1000)
+
+
+def test_records_at_rest_do_not_take_the_places_of_others(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the longest overdue, and would be all that a bounded round sees."""
+    monkeypatch.setattr(ticker, "MOST", 2)
+    names = [name for name in (f"r{number}" for number in range(100)) if partition_of(name, PARTITIONS) == 0][:3]
+    kept.keep({name: due(START - 100 + number) for number, name in enumerate(names)})
+    one = ticker_of(kept)
+    assert (2, 1) == (one.tick([0], START), one.tick([0], START + 1000))
 
 
 def test_a_tick_of_the_same_round_written_twice_is_the_same_tick(kept: Kept) -> None:

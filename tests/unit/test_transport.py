@@ -5,7 +5,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ownership_stream.transport import FIRST_ROW_BYTES, BatchSchema, Limits
+from ownership_stream.transport import FIRST_ROW_BYTES, BatchSchema, Limits, _Flow
 
 
 class Row(NamedTuple):
@@ -60,3 +60,11 @@ def test_the_schema_decodes_nothing() -> None:
     message = Passed()
     assert "key" == schema.loads_key(None, message)  # type: ignore[arg-type]  # as much of a message as is read
     assert message.value is schema.loads_value(None, message)  # type: ignore[arg-type]  # as above
+
+
+def test_what_remains_is_reckoned_in_records() -> None:
+    """With a marker after each record half of the offsets hold none; but where anything may be left, it is not 0."""
+    flow = _Flow(1, 100)
+    assert (0, 7) == (flow.records_in(0), flow.records_in(7))
+    flow.end, flow.records = 120, 10
+    assert (0, 1, 20) == (flow.records_in(0), flow.records_in(1), flow.records_in(40))

@@ -19,7 +19,10 @@ loses it.
 A lane is driven by one thread at a time and knows neither Faust nor asyncio.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from threading import Thread
 from time import monotonic
 from typing import Any, Final, NamedTuple, cast
 
@@ -64,6 +67,8 @@ DATA_ERRORS: Final = frozenset(
 # How often a producer whose queue is full is served before the broker counts as away, and for how long each time.
 QUEUE_FULL_SERVES: Final = 100
 QUEUE_FULL_SECONDS: Final = 0.1
+# How many times its own time-out a call of the client may take.
+PATIENCE: Final = 1.5
 
 
 class _Answer(NamedTuple):
@@ -141,6 +146,10 @@ class Lane:
     def close(self) -> None:
         """Gives the standing up. Nothing is open: every transaction ended within `process`."""
         self._standing = None
+
+    def leave(self) -> None:
+        """The lane is to stop: a catch-up under way ends with `LaneBrokenError`. May be called from another thread."""
+        self._entrance.leaving.set()
 
     @property
     def _stand(self) -> Standing:
@@ -237,8 +246,8 @@ class Lane:
             raise BatchRejectedError("step", "a state under a name that is not the step's to use")
         failpoint(self.id.stage, "5-sizes")
 
-    def _commit(self, answer: _Answer, records: int, end: int) -> None:
-        """6 to 8."""
+    def _commit(self, answer: _Answer, records: int, end: int, told: Callable[[], None] | None = None) -> None:
+        """6 to 8; `told` is called once it is committed, whatever becomes of the store."""
         result, began = answer.result, monotonic()
         self._transact(result, end)
         failpoint(self.id.stage, "6-commit")
@@ -257,6 +266,8 @@ class Lane:
                 counts=result.counts,
                 timings=timings,
             )
+            if told is not None:
+                told()
             failpoint(self.id.stage, "8-count")
 
     def _transact(self, result: StepResult, end: int) -> None:
@@ -268,11 +279,7 @@ class Lane:
             producer.begin_transaction()
             self._produce(producer, result, Control(stand.input_id, end, stand.partitions))
             failpoint(self.id.stage, "6-produce")
-            producer.send_offsets_to_transaction(
-                [TopicPartition(self.id.topic, self.id.partition, end)],
-                self._broker.group_metadata,
-                self._config.transaction_seconds,
-            )
+            self._send_offset(producer, end)
             failpoint(self.id.stage, "6-offsets")
             self._end(producer)
         except KafkaException as exception:
@@ -302,6 +309,31 @@ class Lane:
             else:
                 return
         raise self._broken("the producer's queue stays full")
+
+    def _send_offset(self, producer: Producer, end: int) -> None:
+        """The input offset joins the transaction.
+
+        librdkafka's call may forget its time-out when the group's coordinator goes away, and then blocks for ever
+        (confluentinc/librdkafka issue 5456): so it is given a thread that may be left behind. The lane's next producer
+        fences the one in there.
+        """
+        seconds = self._config.transaction_seconds
+        offsets = [TopicPartition(self.id.topic, self.id.partition, end)]
+        answered: Future[None] = Future()
+
+        def send() -> None:
+            try:
+                producer.send_offsets_to_transaction(offsets, self._broker.group_metadata, seconds)
+            except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+                answered.set_exception(error)
+            else:
+                answered.set_result(None)
+
+        Thread(target=send, name=f"offset of {self.id}", daemon=True).start()
+        try:
+            answered.result(PATIENCE * seconds)
+        except TimeoutError as error:
+            raise self._broken("the client did not come back from adding the offset to the transaction") from error
 
     def _end(self, producer: Producer) -> None:
         """Commits; a time-out leaves the outcome open, and asking again settles it."""
@@ -361,13 +393,13 @@ class Lane:
         dead = StepResult([self._step.dead_letter(record, rejected.stage, rejected.error)])
         try:
             self._check_sizes(dead)
-            self._commit(_Answer(dead, 0.0, 0.0, 0.0), 1, end)
+            told = partial(self._observer.buried, self.id, record.offset, rejected.stage, rejected.error)
+            self._commit(_Answer(dead, 0.0, 0.0, 0.0), 1, end, told)
         except BatchRejectedError as again:
             raise LaneRefusedError(
                 f"{self.id}: offset {record.offset} can neither be settled ({rejected}) nor be a dead letter "
                 f"({again}): make the limit of the dead-letter topic the largest source's plus 64 KiB"
             ) from again
-        self._observer.buried(self.id, record.offset, rejected.stage, rejected.error)
 
     def _broken(self, reason: str) -> LaneBrokenError:
         self._standing = None

@@ -141,6 +141,13 @@ class Observer(Protocol):
     def started(self, lane: LaneId, position: int) -> None:
         """The lane is caught up and works from this input offset."""
 
+    def catching_up(self, lane: LaneId, done: int, left: int, seconds: float) -> None:
+        """The states of Redis are being brought up to the changelog.
+
+        `done` records are read so far, in `seconds`; `left` are the offsets up to its end, markers and what compaction
+        removed included. Told at the beginning (0 done) and after each part.
+        """
+
     def caught_up(self, lane: LaneId, records: int, seconds: float) -> None:
         """The states of Redis were brought up to the changelog; `records` were read for it."""
 

@@ -79,7 +79,7 @@ class LaneRunner:
 
     @property
     def queued(self) -> int:
-        """Records handed over and not yet settled, beside the batch at work."""
+        """Records handed over and not yet settled, the batch at work included: one that hangs is lag too."""
         return self._queued
 
     def start(self) -> "asyncio.Task[None]":
@@ -109,6 +109,7 @@ class LaneRunner:
                 await self._reopen(batch.fault)
             elif batch.flow == self._flow:
                 await self._until_done(batch)
+                self._queued -= len(batch.records)
 
     async def stop(self, grace: float) -> None:
         """Ends the lane's life.
@@ -117,13 +118,14 @@ class LaneRunner:
         next holder.
         """
         self._flow = None
+        self._lane.leave()
         self._feed.end(self.id.topic, self.id.partition)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
         if self._busy is not None and not self._busy.done():
             # Whatever becomes of it: an unsettled batch is the next holder's.
-            self._busy.add_done_callback(asyncio.Future.exception)
+            self._busy.add_done_callback(_forget)
             await asyncio.wait({self._busy}, timeout=grace)
         self._lane.close()
         self._observer.stopped(self.id)
@@ -143,6 +145,8 @@ class LaneRunner:
                 self._broken_in_a_row += 1
                 if self._broken_in_a_row >= FATAL_IN_A_ROW:
                     raise LaneRefusedError(f"{error} ({FATAL_IN_A_ROW} times in a row)") from error
+                # Whatever was waited for before, starting anew begins with a short pause.
+                pause = FIRST_WAIT * 2 ** (self._broken_in_a_row - 1)
                 self.reason = f"starting anew: {error}"
                 self._observer.recreated(self.id, str(error))
             else:
@@ -178,11 +182,9 @@ class LaneRunner:
         try:
             # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes together with the batch.
             async with asyncio.timeout(IDLE_SECONDS):
-                batch = await self._inbox.get()
+                return await self._inbox.get()
         except TimeoutError:
             return None
-        self._queued -= len(batch.records)
-        return batch
 
     def _wait_for(self, reason: str) -> None:
         if reason != self.reason:
@@ -193,6 +195,11 @@ class LaneRunner:
         """The call's result. Cancelling leaves the thread at work: `stop` waits for it."""
         self._busy = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
         return await asyncio.shield(self._busy)
+
+
+def _forget(done: "asyncio.Future[Any]") -> None:
+    if not done.cancelled():
+        done.exception()
 
 
 def blame(error: BaseException) -> str:

@@ -6,8 +6,8 @@ checked against the topics → the store catches up with the changelog. This mod
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from time import monotonic
+from dataclasses import dataclass, field
+from threading import Event
 from typing import Final
 from uuid import uuid4
 
@@ -19,9 +19,9 @@ from ownership_stream.lane.broker import (
     BrokerAwayError,
     Extent,
     error_of,
-    offset_of,
     reason_of,
 )
+from ownership_stream.lane.catchup import CatchUp
 from ownership_stream.lane.contract import (
     Control,
     LaneBrokenError,
@@ -65,7 +65,7 @@ class _Facts:
 class Entrance:
     """Brings a lane to its standing; `enter` may be called again whenever the lane lost it.
 
-    `store` is None for a stage that keeps no state.
+    `store` is None for a stage that keeps no state. Once `leaving` is set a catch-up under way ends.
     """
 
     config: LaneConfig
@@ -74,6 +74,7 @@ class Entrance:
     step: Step
     lane: LaneId
     observer: Observer
+    leaving: Event = field(default_factory=Event)
 
     def enter(self) -> Standing:
         """The order of a lane's start.
@@ -83,6 +84,7 @@ class Entrance:
         """
         facts = self._facts()
         producer = self.broker.producer(self.config.transactional_id(self.lane))
+        failpoint(self.lane.stage, "before-init")
         self._initialise(producer)
         failpoint(self.lane.stage, "after-init")
         prefix, incarnation = (
@@ -204,7 +206,6 @@ class Entrance:
         """Brings the store's states to the end of the changelog, from the position it proves to have."""
         if self.store is None or self.step.state_topic is None:
             return None
-        began, read = monotonic(), 0
         topic, partition = self.step.state_topic, self.lane.partition
         extent = self.broker.extent(topic, partition)
         if extent.start > 0 and WAIVE_STATE_START not in self.config.waived:
@@ -216,34 +217,10 @@ class Entrance:
             # States of a changelog end that no longer exists: none of them can be told from the good ones.
             self.store.purge(prefix)
             taken = self.store.take(prefix, incarnation)
+        own = control_key(self.lane, topic)
+        catch_up = CatchUp(self.lane, self.broker, self.store, self.observer, topic, own, self.leaving)
         held = Position(incarnation, taken or 0)
-        for messages in self.broker.read(topic, partition, max(held.offset, extent.start), extent.end):
-            read += len(messages)
-            new = Position(incarnation, offset_of(messages[-1]) + 1)
-            self.store.save(prefix, held, new, self._states(messages))
-            held = new
-        if held.offset < extent.end:
-            new = Position(incarnation, extent.end)
-            self.store.save(prefix, held, new, {})
-            held = new
-        self.observer.caught_up(self.lane, read, monotonic() - began)
-        return held
-
-    def _states(self, messages: list[Message]) -> dict[str, bytes]:
-        """The newest state per record; no tombstones: deleted and merged are states."""
-        states: dict[str, bytes] = {}
-        own = control_key(self.lane, self.step.state_topic)
-        for message in messages:
-            key, value = message.key(), message.value()
-            if key == own:
-                continue
-            if not isinstance(key, bytes) or not isinstance(value, bytes):
-                raise LaneRefusedError(
-                    f"{self.lane}: `{self.step.state_topic}` offset {message.offset()} has no key or no value, which "
-                    "no lane writes: find out who did, and restore the record's state"
-                )
-            states[key.decode()] = value
-        return states
+        return catch_up.run(prefix, held, max(held.offset, extent.start), extent.end)
 
 
 def _newest(messages: Iterator[list[Message]], key: bytes) -> bytes | None:

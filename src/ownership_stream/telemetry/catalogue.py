@@ -295,6 +295,13 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "are we behind?",
     ),
     _gauge(
+        "lane_seconds_since_commit",
+        "seconds",
+        "lanes",
+        "how long the lane has had lag without committing any of it; 0 while it has none",
+        "is a lane stuck? (alert well above the transaction's time-out; it grows while Kafka or Redis is away, too)",
+    ),
+    _gauge(
         "lanes",
         "lanes",
         "stages lane_states",
@@ -312,7 +319,7 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "catch_up_records",
         "records",
         "stages",
-        "records of the changelog read to bring Redis up to it",
+        "records of the changelog read to bring Redis up to it, counted as they are read",
         "how far behind was the cache?",
     ),
     _counter(
@@ -321,6 +328,20 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "stages",
         "time spent on that",
         "how long does a lane take to start?",
+    ),
+    _gauge(
+        "catch_up_left_records",
+        "records",
+        "stages",
+        "about so many records of the changelogs are still to be read by lanes that are catching up",
+        "how far is a rebuild of Redis?",
+    ),
+    _gauge(
+        "catch_up_left_seconds",
+        "seconds",
+        "stages",
+        "about so long until the last of those lanes is caught up, at its rate so far",
+        "when will the worker be ready?",
     ),
     _histogram("batch_seconds", "stages", "time for one batch, all its steps", "how fast is a batch?"),
     _histogram("transaction_seconds", "stages", "time for the Kafka transaction of one batch", "is the broker slow?"),

@@ -2,7 +2,8 @@
 
 Three gates. A field that is not in `FIELDS` is left out and named in `left_out`. A record is named by a keyed
 hash (`HashedId`), never by its id. An exception is told by its class and place, never by its message; and
-what a library logs keeps its wording and its numbers, while every text put into it is replaced.
+what a library logs keeps its wording and its numbers, while every text put into it is replaced. What repeats
+itself is summed up (`repeats`).
 """
 
 import hashlib
@@ -17,13 +18,15 @@ import traceback
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, redirect_stderr
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any, Final, TextIO
 
 import structlog
 from pydantic import SecretStr
+
+from ownership_stream.telemetry.repeats import Repeats
 
 FIELDS: Final = frozenset({
     # where
@@ -33,7 +36,7 @@ FIELDS: Final = frozenset({
     # what was decided, in words of the closed tables
     "field", "system", "source", "outcome", "reason", "rule", "grant", "owner", "revision", "mode", "origin",
     # how much
-    "records", "outputs", "states", "bytes", "partitions", "lag", "rate", "attempt", "limit", "counts",
+    "records", "left", "outputs", "states", "bytes", "partitions", "lag", "rate", "attempt", "limit", "counts",
     # how long
     "seconds", "milliseconds", "seconds_left",
     # the process
@@ -43,10 +46,14 @@ FIELDS: Final = frozenset({
 })  # fmt: skip
 """Every field that a log line may have. `detail` is a sentence of ours about topics, offsets and settings."""
 
+REPEATING: Final = frozenset({"lane_waiting", "lane_recreated", "record_buried"})
+"""Events of ours that come once for each lane or record while something is wrong: repeats are summed up."""
 STANDARD: Final = frozenset({"event", "level", "timestamp", "component", "left_out"})
 EVENT: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 LONGEST: Final = 300
 OURS: Final = "ownership_stream"
+LIBRDKAFKA: Final = "ownership_stream.kafka"
+"""The logger that confluent-kafka's clients are given: a library's lines, which name brokers and topics only."""
 SAFE: Final = (bool, int, float, type(None))
 
 
@@ -85,30 +92,38 @@ def configure_logging(level: str = "info", *, stream: TextIO | None = None, stri
     """
     target = stream or sys.stderr
     number = logging.getLevelNamesMapping()[level.upper()]
+
+    def write(line: Mapping[str, Any]) -> None:
+        target.write(json.dumps({**line, "timestamp": _now()}, ensure_ascii=False) + "\n")
+        target.flush()
+
+    repeats = Repeats(write)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             AllowedFields(strict=strict),
+            partial(_once, repeats),
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(target),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(target)
-    handler.setFormatter(LibraryLines())
+    handler = LibraryHandler(target, repeats)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(number, logging.WARNING))
     logging.getLogger(OURS).setLevel(number)
+    logging.getLogger(LIBRDKAFKA).setLevel(max(number, logging.WARNING))
 
 
 @contextmanager
 def only_log_lines() -> Iterator[None]:
     """Nothing but log lines on stderr: what else is printed there, tracebacks with messages above all, is refused.
 
-    Call after `configure_logging`, whose stream is not touched. Uncaught exceptions of threads become log lines.
+    Call after `configure_logging`, whose stream is not touched. Uncaught exceptions of threads become log lines, and
+    what was repeated is summed up at the end, so that what the program says last stands last.
     """
     log = get_logger("stderr")
 
@@ -122,6 +137,9 @@ def only_log_lines() -> Iterator[None]:
             yield
     finally:
         threading.excepthook = before
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, LibraryHandler):
+                handler.sum_up()
 
 
 class _Refused(io.TextIOBase):
@@ -154,23 +172,60 @@ class AllowedFields:
         return event
 
 
-class LibraryLines(logging.Formatter):
-    """Lines by way of `logging`: wording and numbers.
+def _once(repeats: Repeats, _logger: Any, _method: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The processor that drops what was said a moment ago."""
+    if event.get("event") in REPEATING and not repeats.admit(event):
+        raise structlog.DropEvent
+    return event
+
+
+class LibraryHandler(logging.StreamHandler[TextIO]):
+    """Writes lines by way of `logging`, and sums up the warnings and errors among them that are repeated."""
+
+    def __init__(self, stream: TextIO, repeats: Repeats) -> None:
+        super().__init__(stream)
+        self._repeats = repeats
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written."""
+        return bool(super().filter(record)) and (record.levelno < logging.WARNING or self._repeats.admit(_line(record)))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of JSON."""
+        return json.dumps(_line(record), ensure_ascii=False)
+
+    def sum_up(self) -> None:
+        """Says what was repeated so far."""
+        self._repeats.sweep(all_windows=True)
+
+    def close(self) -> None:
+        """Sums up what is left, at the end of the program."""
+        self.sum_up()
+        super().close()
+
+
+def _line(record: logging.LogRecord) -> dict[str, str]:
+    """A line by way of `logging`: wording and numbers.
 
     Texts and objects that a library puts in are replaced. Our own modules' texts stay: they name topics, offsets and
     settings only.
     """
+    line = {
+        "event": "note" if _is_ours(record) else "library_line",
+        "level": record.levelname.lower(),
+        "timestamp": _iso(datetime.fromtimestamp(record.created, UTC)),
+        "component": record.name,
+        "detail": _library_text(record)[:LONGEST],
+    }
+    return line | _told(record.exc_info)
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as one line of JSON."""
-        line = {
-            "event": "note" if _is_ours(record) else "library_line",
-            "level": record.levelname.lower(),
-            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
-            "component": record.name,
-            "detail": _library_text(record)[:LONGEST],
-        }
-        return json.dumps(line | _told(record.exc_info), ensure_ascii=False)
+
+def _now() -> str:
+    return _iso(datetime.now(UTC))
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
 
 
 def _allowed(name: str, value: object) -> bool:
