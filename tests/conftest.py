@@ -1,9 +1,13 @@
-"""What all tests share: Hypothesis profiles, and the rule that nothing is skipped where `CI=true`."""
+"""What all tests share: Hypothesis profiles, one broker and one Redis per session, no skips where `CI=true`."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from integration.brokers import TestBroker, chosen_broker
+from ownership_stream.embedded import Embedded
 
 # `ci` gives the same examples in every run, so that a red run is red again; `deep` looks for new ones
 # (`make deep`).
@@ -16,6 +20,20 @@ settings.register_profile(
 settings.load_profile(os.environ.get("OWNERSHIP_TEST_PROFILE", "ci"))
 
 IN_CI = os.environ.get("CI") == "true"
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[TestBroker]:
+    """The first broker of the order in `integration.brokers`."""
+    with chosen_broker() as chosen:
+        yield chosen
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[Embedded]:
+    """The embedded stack, whose Redis serves all tests."""
+    with Embedded() as stack:
+        yield stack
 
 
 def skipped_reports(terminal: pytest.TerminalReporter) -> list[pytest.TestReport]:

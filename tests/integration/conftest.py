@@ -1,27 +1,12 @@
-"""The broker and the Redis of the integration tests, each once per session."""
+"""The stream of the integration tests."""
 
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
-from integration.brokers import TestBroker, chosen_broker
+from integration.brokers import TestBroker
 from integration.streams import Stream
 from ownership_stream.embedded import Embedded
-
-
-@pytest.fixture(scope="session")
-def broker() -> Iterator[TestBroker]:
-    """The first broker of the order in `brokers`."""
-    with chosen_broker() as chosen:
-        yield chosen
-
-
-@pytest.fixture(scope="session")
-def embedded() -> Iterator[Embedded]:
-    """The embedded stack, whose Redis serves all tests."""
-    with Embedded() as stack:
-        yield stack
 
 
 @pytest.fixture

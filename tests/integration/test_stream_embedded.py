@@ -43,11 +43,19 @@ class PassingStep(CountingStep):
 
 
 class Rendered:
-    """Metrics of one line."""
+    """Metrics of one line: the gauges that were set."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, float] = {}
+
+    def set(self, name: str, *labels: str, value: float) -> None:
+        """Written down."""
+        assert () == labels
+        self._lines[name] = value
 
     def render(self) -> bytes:
         """Prometheus' text."""
-        return b"ownership_up 1\n"
+        return "".join(f"ownership_{name} {value:g}\n" for name, value in self._lines.items()).encode()
 
 
 @pytest.fixture
@@ -118,7 +126,11 @@ def test_a_change_goes_through_intake_and_decide(mock_stream: Stream) -> None:
         await until(lambda: notes.counts["changes",] == len(VALUES))
         await until(lambda: not worker.lanes.readiness())
         async with aiohttp.ClientSession(f"http://127.0.0.1:{worker.http_port}") as http:
-            for path, expected in {"/healthz": "alive\n", "/readyz": "ready\n", "/metrics": "ownership_up 1\n"}.items():
+            for path, expected in {
+                "/healthz": "alive\n",
+                "/readyz": "ready\n",
+                "/metrics": "ownership_ready 1\n",
+            }.items():
                 async with http.get(path) as answer:
                     assert (200, expected) == (answer.status, await answer.text())
         await until(lambda: notes.named("lagging"))

@@ -1,0 +1,295 @@
+"""One run: an installation under continuous load, with workers that come and go, up to its verdict.
+
+A run injects nothing and judges nothing. Faults are done to it (`fault`), its witness is what an outsider sees
+(`witness`), and the judge decides (`judge`). Here is only what all of them need: workers, load, waiting, and an orderly
+end.
+"""
+
+import os
+import pickle
+import random
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from chaos.fault import Fault
+from chaos.installation import Installation, WorkerProcess
+from chaos.judge import Verdict, compare_metrics, judge
+from chaos.load import Load
+from chaos.redis_server import RedisServer
+from chaos.witness import Witness, await_settled, observe
+from ownership_stream.lane.failpoint import EXIT_CODE as FAILPOINT
+
+DEADLINE: Final = 120.0
+POLL_SECONDS: Final = 0.1
+LOG_LINES: Final = 12
+KILLED: Final = (FAILPOINT, -signal.SIGKILL)
+# Short, so that a run is: a test's broker allows a session of one second. Not so short that a busy machine is taken
+# for a dead worker.
+SETTINGS: Final[Mapping[str, Any]] = {
+    "session_timeout_seconds": 3.0,
+    "transaction_timeout_seconds": 4.0,
+    "message_timeout_seconds": 4.0,
+    "redis_timeout_seconds": 1.5,
+    "shutdown_grace_seconds": 20.0,
+}
+
+
+class Brokers(Protocol):
+    """Whatever Kafka the run is on: a cluster of its own, or one that it shares."""
+
+    @property
+    def bootstrap(self) -> str:
+        """`host:port` of its brokers, with commas between."""
+
+
+class Run:
+    """One run. `workers` are those started, dead ones included; `scrapes` what each showed last on /metrics.
+
+    `seed` makes the load, `rate` its events a second. `said` overrides settings of the installation. `first` workers
+    are there from the start.
+    """
+
+    def __init__(
+        self,
+        cluster: Brokers,
+        seed: int,
+        *,
+        first: int = 2,
+        partitions: int = 8,
+        replication: int = 1,
+        rate: float = 120.0,
+        **said: Any,
+    ) -> None:
+        self.cluster = cluster
+        self.seed = seed
+        self.redis = RedisServer()
+        self.workers: list[WorkerProcess] = []
+        self.scrapes: dict[WorkerProcess, str] = {}
+        self.witness: Witness | None = None
+        self.injected: list[str] = []
+        self.killed_at: list[str] = []
+        self.site: Installation
+        self.load: Load
+        self._first = first
+        self._rate = rate
+        self._shape = {"partitions": partitions, "replication": replication}
+        self._said = {**SETTINGS, **said}
+        self._decided = 0
+        self._lifts: list[Callable[[], None]] = []
+        self._excused: set[WorkerProcess] = set()
+        self._armed: set[WorkerProcess] = set()
+        self._last: list[WorkerProcess] = []
+        self._exits = ExitStack()
+
+    # ------------------------------------------------------------------------------------------------ its life
+
+    def __enter__(self) -> Self:
+        with ExitStack() as exits:
+            exits.enter_context(self.redis)
+            self.site = Installation(self.cluster.bootstrap, self.redis.url, said=self._said, **self._shape)
+            self._offsets = Consumer(
+                {
+                    "bootstrap.servers": self.site.bootstrap,
+                    "group.id": self.site.settings.app_id,
+                    # With read_committed it waits for a moment in which no lane has a transaction open.
+                    "isolation.level": "read_uncommitted",
+                    "log_level": 0,
+                }
+            )
+            exits.callback(self._offsets.close)
+            self.load = Load(self.site, self.seed, rate=self._rate)
+            exits.callback(self._end)
+            for _ in range(self._first):
+                self.start_worker()
+            self.load.start()
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exits.close()
+
+    def _end(self) -> None:
+        for worker in self.workers:
+            worker.close()
+        self.load.abandon()
+        self.lift()
+
+    # ------------------------------------------------------------------------------------------------ workers
+
+    def start_worker(self, **kw: Any) -> WorkerProcess:
+        """One worker more; `kw` as `Installation.worker` takes it. Returns at once."""
+        worker = self.site.worker(**kw)
+        self.workers.append(worker)
+        if kw.get("failpoint"):
+            self._armed.add(worker)
+        return worker
+
+    @property
+    def alive(self) -> list[WorkerProcess]:
+        """The workers whose processes are there."""
+        return [worker for worker in self.workers if worker.running]
+
+    @property
+    def sound(self) -> list[WorkerProcess]:
+        """The workers that are there, awake, and have no failpoint before them."""
+        return [worker for worker in self.alive if worker not in self._armed and not asleep(worker)]
+
+    def at_strength(self, number: int = 2) -> list[WorkerProcess]:
+        """At least so many sound workers are there, new ones if need be."""
+        while len(self.sound) < number:
+            self.start_worker()
+        return self.sound
+
+    def kill(self, worker: WorkerProcess) -> None:
+        """`kill -9`."""
+        worker.signal(signal.SIGKILL)
+        worker.wait()
+
+    def wake(self, worker: WorkerProcess) -> None:
+        """Lets a stopped worker go on; its failpoint, if it had one, is behind it."""
+        worker.signal(signal.SIGCONT)
+        self._armed.discard(worker)
+
+    def end(self, worker: WorkerProcess) -> None:
+        """SIGTERM; fails if it does not end well."""
+        worker.signal(signal.SIGTERM)
+        assert 0 == self.await_end(worker), f"not 0 at SIGTERM\n{self.tell()}"
+
+    def excuse(self, worker: WorkerProcess) -> None:
+        """This worker may end by itself with an error: the fault is one that must end it."""
+        self._excused.add(worker)
+
+    # ------------------------------------------------------------------------------------------------ waiting
+
+    def until(self, true: Callable[[], object], what: str, seconds: float = DEADLINE) -> None:
+        """Returns when it holds; fails with what the workers say if it does not come to hold."""
+        deadline = monotonic() + seconds
+        while not true():
+            assert monotonic() < deadline, f"not within {seconds:.0f} s: {what}\n{self.tell()}"
+            self.prove_alive()
+            sleep(POLL_SECONDS)
+
+    def decided(self) -> int:
+        """How far the decide lanes have committed, offsets of all partitions together, as far as Kafka can be asked."""
+        topic = self.site.settings.topic_changes
+        asked = [TopicPartition(topic, partition) for partition in range(self.site.partitions)]
+        with suppress(KafkaException):
+            self._decided = sum(max(one.offset, 0) for one in self._offsets.committed(asked, timeout=5))
+        return self._decided
+
+    def await_progress(self, n: int = 200) -> None:
+        """Until the decide lanes have committed `n` offsets more."""
+        began = self.decided()
+        self.until(lambda: self.decided() >= began + n, f"{n} changes more decided than {began}")
+        self.scrape()
+
+    def await_ready(self, worker: WorkerProcess) -> None:
+        """Until the worker has lanes, and all of them are at work."""
+        self.until(lambda: worker.get("/readyz")[0] == 200, "ready")
+
+    def await_end(self, worker: WorkerProcess, seconds: float = DEADLINE) -> int:
+        """The worker's exit code, once it has ended."""
+        self.until(lambda: not worker.running, "ended", seconds)
+        return worker.wait()
+
+    def prove_alive(self) -> None:
+        """Fails if a worker ended that nobody killed, told to end or excused."""
+        for worker in self.workers:
+            code = worker.process.poll()
+            if code not in (None, 0, *KILLED) and worker not in self._excused:
+                raise AssertionError(f"a worker ended by itself with {code}\n{self.tell()}")
+
+    def tell(self) -> str:
+        """What the workers say of themselves: /readyz and the last lines of their logs."""
+        told = [f"injected: {', '.join(self.injected) or 'nothing'}; fed {self.load.number}, decided {self.decided()}"]
+        for number, worker in enumerate(self.workers):
+            code = worker.process.poll()
+            if code in (0, *KILLED):
+                continue
+            state = f"{worker.get('/readyz')}" if code is None else f"ended with {code}"
+            told += [f"worker {number}: {state}", *worker.said().splitlines()[-LOG_LINES:]]
+        return "\n".join(told)
+
+    # ------------------------------------------------------------------------------------------------ faults
+
+    def inject(self, fault: Fault, dice: random.Random) -> None:
+        """Lets a fault happen, and notes it."""
+        self.injected.append(fault.name)
+        fault.inject(self, dice)
+
+    def on_lift(self, lift: Callable[[], None]) -> None:
+        """To be called when the faults end: what a fault leaves behind is undone there. Must do no harm twice."""
+        self._lifts.append(lift)
+
+    def lift(self) -> None:
+        """Ends all faults, the last one first."""
+        while self._lifts:
+            self._lifts.pop()()
+
+    # ------------------------------------------------------------------------------------------------ the end
+
+    def scrape(self) -> None:
+        """Reads /metrics of every worker that answers."""
+        for worker in self.alive:
+            status, text = worker.get("/metrics")
+            if status == 200:
+                self.scrapes[worker] = text
+
+    def finish(self) -> Verdict:
+        """Lifts all faults, lets everything settle, stops all workers and judges; once per run."""
+        self.lift()
+        self.load.stop()
+        self.at_strength()
+        await_settled(self.site)
+        # What is committed need not be in Redis yet: a lane that could not write there waits before it starts anew.
+        for worker in self.alive:
+            self.await_ready(worker)
+        self.scrape()
+        last = self._last = self.alive
+        for worker in last:
+            worker.signal(signal.SIGTERM)
+        codes = [self.await_end(worker) for worker in last]
+        assert [0] * len(last) == codes, f"{codes} at SIGTERM\n{self.tell()}"
+        self.witness = observe(self.site, [*self.load.fed, *self.load.unknown])
+        return judge(self.witness, self.site.stages)
+
+    def prove(self, folder: Path) -> Verdict:
+        """`finish`; fails, with the evidence in `folder`, if the verdict or the metrics are not as they must be."""
+        verdict = self.finish()
+        assert self.witness is not None
+        findings = compare_metrics(list(self.scrapes.values()), self.witness, self.killed, verdict.counted)
+        if findings or not verdict.ok:
+            self.keep_evidence(folder, verdict, *findings)
+        assert verdict.ok, f"{verdict}\ninjected: {', '.join(self.injected)}; evidence: {folder}"
+        assert [] == findings, f"{findings[:20]}\ninjected: {', '.join(self.injected)}; evidence: {folder}"
+        return verdict
+
+    @property
+    def killed(self) -> bool:
+        """Whether a worker ended before the last scrape, so that the counts may lack something."""
+        return any(worker not in self._last for worker in self.workers)
+
+    def keep_evidence(self, folder: Path, *more: object) -> None:
+        """Writes the witness, the logs and the metrics to a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "witness.pickle").write_bytes(pickle.dumps(self.witness))
+        (folder / "told.txt").write_text("\n".join([self.tell(), *map(str, more)]))
+        for number, worker in enumerate(self.workers):
+            (folder / f"worker-{number}.log").write_text(worker.said())
+            (folder / f"worker-{number}.metrics").write_text(self.scrapes.get(worker, ""))
+
+
+def asleep(worker: WorkerProcess) -> bool:
+    """Whether the process is stopped, as by SIGSTOP."""
+    if not worker.running:
+        return False
+    return os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
