@@ -33,14 +33,25 @@ deep: setup-test ## the property tests with many new examples
 format: setup-test ## let ruff mend what it can, and format
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format .
 
+chaos: setup-test ## faults under load, each round judged: MINUTES=30 SEED=… plays combinations, ROUNDS=200 kills with -9
+	@PYTHONPATH=src:tests $(BIN)/python -m chaos.chaos $(if $(MINUTES),--minutes $(MINUTES)) \
+	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
 bench-decide: setup-test ## one decide beside the JSON decode of its row, in one run
 	@$(BIN)/python benchmarks/bench_decide.py
+
+bench-catchup: setup-test ## a lane's rebuild of 1,000,000 states beside a bare loop, in one run; RECORDS=… for fewer
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_catchup.py $(if $(RECORDS),--records $(RECORDS))
+
+bench: ## measured beside others on a real broker, in one run: QUICK=1 to see that it works, BENCH_ARGS="--write" for the page
+	@scripts/setup bench
+	@PYTHONPATH=src .venv-bench/bin/python benchmarks/bench.py $(if $(QUICK),--quick) $(BENCH_ARGS)
 
 docs: setup-test ## write the generated pages anew: CLI, settings, metrics
 	@$(BIN)/python docs/generate.py
 
 jars: setup-test ## fetch the Kafka broker of the integration tests now (Java and Maven)
-	@PYTHONPATH=tests/integration $(BIN)/python -c 'from brokers import cached_jars; print("broker:", cached_jars())'
+	@PYTHONPATH=tests $(BIN)/python -c 'from integration.kafka_process import cached_jars; print("broker:", cached_jars())'
 
 lock: ## compile the lock files anew from pyproject.toml
 	@scripts/lock
@@ -55,6 +66,6 @@ tools: ## install or name what the tests need beside Python
 	@scripts/tools
 
 clean: ## remove what the recipes made
-	@rm -rf .venv .coverage .coverage.* coverage.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-bench .coverage .coverage.* coverage.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help demo test check lint unit deep format bench-decide docs jars lock setup setup-test tools clean
+.PHONY: help demo test check lint unit deep format chaos bench-decide bench-catchup bench docs jars lock setup setup-test tools clean

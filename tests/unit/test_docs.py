@@ -14,7 +14,8 @@ from ownership_stream.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-NOT_OURS = {".git", ".venv", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__", "build"}
+NOT_OURS = {".git", ".venv", ".venv-bench", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
+NOT_OURS |= {"__pycache__", "build"}
 
 
 def generator() -> ModuleType:

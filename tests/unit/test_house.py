@@ -11,7 +11,8 @@ import pytest
 
 from coverage_gate import measured, problems
 
-CONFTEST = Path(__file__).resolve().parents[1] / "conftest.py"
+TESTS = Path(__file__).resolve().parents[1]
+CONFTEST = TESTS / "conftest.py"
 
 
 def file(statements: int, branches: int, lines: int, taken: int) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def test_a_skipped_test_fails_the_run_in_ci_and_only_there(tmp_path: Path, in_ci
 
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:cov", str(tmp_path)],
-        env=os.environ | {"CI": in_ci},
+        env=os.environ | {"CI": in_ci, "PYTHONPATH": f"{TESTS.parent / 'src'}:{TESTS}"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
