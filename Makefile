@@ -14,7 +14,7 @@ demo: setup ## watch a simulated clinic being decided live; DEMO_SECONDS=20 make
 test: lint tools ## everything that CI runs: lint, types, layers, all tests, coverage of the core
 	@if command -v java >/dev/null && command -v mvn >/dev/null && [ -z "$${OWNERSHIP_TEST_BROKER:-}" ] \
 	  && ! docker info >/dev/null 2>&1; then $(MAKE) jars; fi
-	@$(BIN)/python -m pytest --cov --cov-report= $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --cov --cov-report= -m "not faults" $(PYTEST_ARGS)
 	@$(BIN)/python tests/coverage_gate.py
 
 check: test ## the same as `make test`: what CI runs
@@ -33,9 +33,19 @@ deep: setup-test ## the property tests with many new examples
 format: setup-test ## let ruff mend what it can, and format
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format .
 
+faults: setup-test tools ## one of each fault, each judged; for as long as wanted: `make chaos`
+	@$(BIN)/python -m pytest -m faults tests/chaos $(PYTEST_ARGS)
+
 chaos: setup-test ## faults under load, each round judged: MINUTES=30 SEED=… plays combinations, ROUNDS=200 kills with -9
 	@PYTHONPATH=src:tests $(BIN)/python -m chaos.chaos $(if $(MINUTES),--minutes $(MINUTES)) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+mutate: setup-test ## break exactly-once on purpose, break by break: the chaos harness must see each; ONLY="no-skip …"
+	@PYTHONPATH=src:tests $(BIN)/python -m chaos.mutate $(if $(ONLY),--only $(ONLY))
+
+soak: setup-test ## minutes at 70% of the maximum, in peace and with workers killed: MINUTES=10, SOAK_ARGS="--write" for the page
+	@PYTHONPATH=src:tests $(BIN)/python -m chaos.soak $(if $(MINUTES),--minutes $(MINUTES)) \
+	  $(if $(SEED),--seed $(SEED)) $(SOAK_ARGS)
 
 bench-decide: setup-test ## one decide beside the JSON decode of its row, in one run
 	@$(BIN)/python benchmarks/bench_decide.py
@@ -68,4 +78,4 @@ tools: ## install or name what the tests need beside Python
 clean: ## remove what the recipes made
 	@rm -rf .venv .venv-bench .coverage .coverage.* coverage.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help demo test check lint unit deep format chaos bench-decide bench-catchup bench docs jars lock setup setup-test tools clean
+.PHONY: help demo test check lint unit deep format faults chaos mutate soak bench-decide bench-catchup bench docs jars lock setup setup-test tools clean

@@ -271,7 +271,7 @@ class DecideStep(_Bury):
         """The decision; where it fails by an error of ours the incoming values lose, and a person is told."""
         try:
             return decide(self._matrix, before, change, withheld)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise LaneRefusedError(
                 f"`{record.topic}` [{record.partition}] offset {record.offset}: the state of its record is damaged: "
                 "find it with `ownership-stream verify`, and restore it"

@@ -117,14 +117,6 @@ class Cluster:
         partitions = len(self.admin.list_topics(topic, timeout=10).topics[topic].partitions)
         return self.leader(topic, java_hash(name) % partitions)
 
-    def least(self) -> KafkaNode:
-        """The node that leads the fewest partitions."""
-        led = dict.fromkeys(range(1, len(self.nodes) + 1), 0)
-        for topic in self.admin.list_topics(timeout=10).topics.values():
-            for partition in topic.partitions.values():
-                led[partition.leader] = led.get(partition.leader, 0) + 1
-        return self.nodes[min(led, key=lambda number: led[number]) - 1]
-
 
 def java_hash(text: str) -> int:
     """`Utils.abs(String.hashCode())` of Kafka's own Java."""

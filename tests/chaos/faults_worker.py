@@ -130,7 +130,7 @@ def zombie_at_a_point(run: Run, dice: random.Random) -> None:
     zombie_at(run, any_point(dice))
 
 
-@fault("workers", "progress")
+@fault("workers", "progress", uncertain=True)
 def zombie_at_random(run: Run, dice: random.Random) -> None:
     """A worker gets SIGSTOP at whatever it is doing, and SIGCONT when others have its lanes."""
     run.at_strength()

@@ -36,6 +36,7 @@ class Installation:
     """Topics, settings and processes of one installation under a name nobody else has.
 
     `said` overrides settings. `source_partitions` are those of each source topic; `replication` is asked of all topics.
+    `src` is the folder that workers take their code from.
     """
 
     bootstrap: str
@@ -45,6 +46,7 @@ class Installation:
     replication: int = 1
     said: Mapping[str, Any] = field(default_factory=dict)
     name: str = field(default_factory=lambda: f"w{uuid4().hex[:8]}")
+    src: Path = SRC
 
     def __post_init__(self) -> None:
         words = ("changes", "state", "conflicts", "resolutions", "lanes", "matches", "match_state", "dead_letters")
@@ -82,7 +84,7 @@ class Installation:
     def worker(self, *, failpoint: str = "", **said: Any) -> "WorkerProcess":
         """A worker in a process of its own, by the command that people use; `said` overrides settings for it alone."""
         port = free_port()
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SRC), "OWNERSHIP_TEST_FAILPOINT": failpoint}
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.src), "OWNERSHIP_TEST_FAILPOINT": failpoint}
         for name, value in {**self._plain(), "http_port": port, **said}.items():
             environment[f"OWNERSHIP_{name.upper()}"] = str(value)
         if not failpoint:

@@ -35,12 +35,14 @@ class Verdict:
     """`inputs` says one word of each input; `findings` are those that are about no input.
 
     Inputs are the records of the source topics, and on `ownership.changes` the ticks, people's commands and whatever
-    was fed there. `counted` are the steps' counts of everything settled.
+    was fed there. `counted` are the steps' counts of everything settled, `sources` the input of each output that
+    stands.
     """
 
     inputs: dict[Place, Finding] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     counted: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    sources: dict[Place, Place] = field(default_factory=dict)
 
     @property
     def counts(self) -> Counter[str]:
@@ -77,7 +79,7 @@ def judge(witness: Witness, stages: Sequence[Stage]) -> Verdict:
         standing.check(witness, lane, by_partition, blame)
     standing.check_nobodys(witness, decided, by_partition, blame)
     places = [(one.topic, one.partition, one.offset) for one in (*witness.inputs, *own)]
-    verdict = Verdict()
+    verdict = Verdict(sources=blame.sources)
     for lane in decided:
         verdict.counted.update(lane.counts)
         _pending(lane, blame)

@@ -44,7 +44,7 @@ class Load:
     def __init__(self, site: Installation, seed: int, *, rate: float = 120.0, bootstrap: str | None = None) -> None:
         self._site = site
         self._events = events(seed)
-        self._rate = rate
+        self.rate = rate
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap or site.bootstrap,
@@ -120,7 +120,7 @@ class Load:
             while not self._stopping.is_set():
                 now = monotonic()
                 # After an outage of the client's queue there is no arrears to make up for: the rate stays the rate.
-                owed = min(owed + (now - before) * self._rate, 4 * self._rate * BURST_SECONDS)
+                owed = min(owed + (now - before) * self.rate, 4 * self.rate * BURST_SECONDS)
                 before = now
                 while owed >= 1:
                     self._produce(*self._next())

@@ -82,6 +82,7 @@ class Run:
         self._shape = {"partitions": partitions, "replication": replication}
         self._said = {**SETTINGS, **said}
         self._decided = 0
+        self._uncertain = False
         self._lifts: list[Callable[[], None]] = []
         self._excused: set[WorkerProcess] = set()
         self._armed: set[WorkerProcess] = set()
@@ -224,6 +225,7 @@ class Run:
     def inject(self, fault: Fault, dice: random.Random) -> None:
         """Lets a fault happen, and notes it."""
         self.injected.append(fault.name)
+        self._uncertain |= fault.uncertain
         fault.inject(self, dice)
 
     def on_lift(self, lift: Callable[[], None]) -> None:
@@ -275,8 +277,8 @@ class Run:
 
     @property
     def killed(self) -> bool:
-        """Whether a worker ended before the last scrape, so that the counts may lack something."""
-        return any(worker not in self._last for worker in self.workers)
+        """Whether the counts may lack something: a worker ended before the last scrape, or lost an outcome."""
+        return self._uncertain or any(worker not in self._last for worker in self.workers)
 
     def keep_evidence(self, folder: Path, *more: object) -> None:
         """Writes the witness, the logs and the metrics to a folder."""

@@ -27,7 +27,7 @@ from ownership_stream.embedded import Embedded
 from ownership_stream.topics import record_limit
 from ownership_stream.wire.messages import ERRORS
 
-pytestmark = [pytest.mark.real_broker, pytest.mark.real_redis, pytest.mark.slow]
+pytestmark = [pytest.mark.faults, pytest.mark.real_broker, pytest.mark.real_redis, pytest.mark.slow]
 SEED = 11
 # What a machine may take on top of what the settings bound, still far from the client's default of a minute.
 MARGIN_SECONDS = 30.0

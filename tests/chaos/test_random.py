@@ -9,7 +9,13 @@ from chaos.combined import play, round_of
 from chaos.run import Run
 from integration.brokers import TestBroker
 
-pytestmark = [pytest.mark.real_broker, pytest.mark.real_redis, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.real_broker,
+    pytest.mark.real_redis,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]
 
 NEW = int.from_bytes(os.urandom(4), "big")
 

@@ -13,7 +13,13 @@ from chaos.faults_redis import waiting_for_redis
 from chaos.run import Run
 from integration.brokers import TestBroker
 
-pytestmark = [pytest.mark.real_broker, pytest.mark.real_redis, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.real_broker,
+    pytest.mark.real_redis,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,13 @@ from chaos.run import Run
 from integration.brokers import TestBroker
 from ownership_stream.lane.failpoint import POINTS
 
-pytestmark = [pytest.mark.real_broker, pytest.mark.real_redis, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.real_broker,
+    pytest.mark.real_redis,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]
 
 # Every point in a decide lane, which does the most; for the others those that a stage can differ in.
 KILLS = [

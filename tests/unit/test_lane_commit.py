@@ -59,7 +59,7 @@ def test_states_go_to_the_changelog_and_the_store_with_the_control_record_last()
 
     keys = [line.key for line in kafka.logs[STATE, 0]]
     assert [b"p", b"__lane"] == keys
-    assert Control(f"id-of-{INPUT}", 2, 4) == Control.unpack(kafka.logs[STATE, 0][-1].value or b"")
+    assert (f"id-of-{INPUT}", 2, 4) == Control.unpack(kafka.logs[STATE, 0][-1].value or b"")[:3]
     assert [b"2"] == store.peek(PREFIX, ["p"])
     assert 2 == store.take(PREFIX, "later")
 
@@ -181,7 +181,7 @@ def test_a_state_too_large_for_its_topic_buries_its_record() -> None:
 
 @pytest.mark.parametrize("point", ["begin", "produce", "offsets", "commit", "committed"])
 def test_after_a_fatal_outcome_the_same_batch_is_run_again(point: str) -> None:
-    """Whether the transaction was committed or not, each record is settled once."""
+    """Whether the transaction was committed or not, each record is settled once, and counted once."""
     kafka, notes = MemoryKafka(), Notes()
     changes(kafka, [b"a", b"b"])
     lane = new_lane(kafka, MemoryStore(), CountingStep(), notes)
@@ -193,6 +193,22 @@ def test_after_a_fatal_outcome_the_same_batch_is_run_again(point: str) -> None:
     work_off(lane, kafka)
 
     assert [b"1 a", b"2 b"] == kafka.values(OUTPUT)
+    assert [(2, 2)] == notes.named("committed")
+
+
+def test_what_another_holder_committed_is_his_to_count() -> None:
+    """The lane's last transaction is not the one whose outcome was lost."""
+    kafka, notes, others = MemoryKafka(), Notes(), Notes()
+    changes(kafka, [b"a", b"b"])
+    lane = new_lane(kafka, MemoryStore(), CountingStep(), notes)
+    settle(lane, None)
+    kafka.faults["commit"] = [failure(KafkaError._FENCED, fatal=True)]
+    with pytest.raises(LaneBrokenError):
+        lane.process(feed(kafka, 0))  # type: ignore[arg-type]  # there is input
+    work_off(new_lane(kafka, MemoryStore(), CountingStep(), others), kafka)
+    work_off(lane, kafka)
+
+    assert ([], [(2, 2)]) == (notes.named("committed"), others.named("committed"))
 
 
 def test_a_commit_that_timed_out_is_asked_for_again() -> None:
@@ -411,14 +427,14 @@ def snapshot_of(store: MemoryStore) -> Snapshot:
     return dict(store._lanes.get(PREFIX, {})), store._positions[PREFIX]
 
 
-def strike(disaster: str, kafka: MemoryKafka, store: MemoryStore, backup: Snapshot, batch: Batch) -> None:
+def strike(disaster: str, kafka: MemoryKafka, store: MemoryStore, backup: Snapshot, batch: Batch, notes: Notes) -> None:
     """What happens around a lane between two batches."""
     if disaster == "flush":
         store.purge(PREFIX)
     elif disaster == "restore":
         store._lanes[PREFIX], store._positions[PREFIX] = dict(backup[0]), backup[1]
     elif disaster == "zombie":
-        settle(new_lane(kafka, store, CountingStep(), Notes()), batch)
+        settle(new_lane(kafka, store, CountingStep(), notes), batch)
 
 
 @settings(max_examples=100)
@@ -431,21 +447,24 @@ def strike(disaster: str, kafka: MemoryKafka, store: MemoryStore, backup: Snapsh
 def test_whatever_fails_wherever_each_record_is_settled_exactly_once(
     keys: list[bytes], faults: list[tuple[tuple[str, Exception], int]], disasters: list[str], size: int
 ) -> None:
-    """Counts per record run 1, 2, 3 without gap or repeat, through faults, flushes, restores, zombies and restarts."""
-    kafka, store = MemoryKafka(), MemoryStore()
+    """Counts per record run 1, 2, 3 without gap or repeat, through faults, flushes, restores, zombies and restarts.
+
+    And what all holders together count as committed is each record once.
+    """
+    kafka, store, notes = MemoryKafka(), MemoryStore(), Notes()
     for number, key in enumerate(keys):
         kafka.append((INPUT, 0), key, b"%d" % number)
         kafka.ends[INPUT, 0] += number % 3 == 2  # a marker
     for (point, fault), after in faults:
         kafka.faults[point] += [*[None] * after, fault]
-    lane = new_lane(kafka, store, CountingStep(), Notes())
+    lane = new_lane(kafka, store, CountingStep(), notes)
     settle(lane, None)
     backup = snapshot_of(store)
     while (batch := feed(kafka, lane.next, size)) is not None:
         disaster = disasters.pop() if disasters else "none"
-        strike(disaster, kafka, store, backup, batch)
+        strike(disaster, kafka, store, backup, batch, notes)
         if disaster == "restart":
-            lane = new_lane(kafka, store, CountingStep(), Notes())
+            lane = new_lane(kafka, store, CountingStep(), notes)
         settle(lane, batch)
         if not lane.standing:
             settle(lane, None)
@@ -456,6 +475,7 @@ def test_whatever_fails_wherever_each_record_is_settled_exactly_once(
         found = [line.value for line in kafka.logs[OUTPUT, 0] if line.key == key]
         assert [b"%d %b" % (count, value) for count, value in enumerate(expected, 1)] == found
         assert [b"%d" % len(expected)] == store.peek(PREFIX, [key.decode()])
+    assert len(keys) == notes.records
 
 
 def test_a_failpoint_is_known_by_its_name() -> None:

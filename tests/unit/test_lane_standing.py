@@ -58,13 +58,23 @@ def test_an_expired_committed_offset_is_made_up_for_by_the_control_record() -> N
 
 @pytest.mark.parametrize(("committed", "begin"), [(1, 3), (2, 3)])
 def test_a_committed_offset_set_back_does_not_set_the_lane_back(committed: int, begin: int) -> None:
-    """The greater of both holds, and it is said."""
+    """The lane's own holds, and it is said."""
     kafka, store = worked()
     kafka.offsets[INPUT, 0] = committed
     notes = Notes()
     assert begin == new_lane(kafka, store, CountingStep(), notes).start()
     [[text]] = notes.named("noticed")
-    assert f"committed offset {committed} differs from the lane's own 3" in text
+    assert f"committed offset {committed} is behind the lane's own 3" in text
+
+
+def test_a_committed_offset_ahead_of_the_lane_means_that_states_were_lost() -> None:
+    """While the records between are still there: deciding on from there would be deciding on old states."""
+    kafka, store = worked()
+    kafka.ends[INPUT, 0] = 10
+    kafka.offsets[INPUT, 0] = 5
+    assert "lost its newest records; restore them, or set the group back to 3 to decide again" in refusal(kafka, store)
+    kafka.offsets[INPUT, 0] = 3
+    assert 3 == new_lane(kafka, store, CountingStep(), Notes()).start()
 
 
 def test_a_committed_offset_set_forward_accepts_the_loss() -> None:

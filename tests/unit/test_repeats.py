@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -144,3 +146,18 @@ def test_lanes_that_wait_for_the_same_say_it_once(lines: io.StringIO) -> None:
         log.info("lane_started", topic="t", partition=partition)
     events = [event for event, _ in said(lines)]
     assert (1, 8) == (events.count("lane_waiting"), events.count("lane_started"))
+
+
+def test_a_line_logged_while_the_interpreter_ends_does_not_hold_it_up() -> None:
+    """The event loop tells of a future nobody asked when it is collected, at the very end: no thread can start then."""
+    script = """
+import logging
+from ownership_stream.telemetry import configure_logging
+configure_logging()
+class Late:
+    def __del__(self, say=logging.getLogger("aiokafka").error):
+        say("too late")
+late = Late()
+"""
+    done = subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True, text=True, check=False)
+    assert (0, 1) == (done.returncode, done.stderr.count("too late")), done.stderr

@@ -25,6 +25,7 @@ from functools import partial
 from threading import Thread
 from time import monotonic
 from typing import Any, Final, NamedTuple, cast
+from uuid import uuid4
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -80,6 +81,15 @@ class _Answer(NamedTuple):
     step: float
 
 
+class _Uncertain(NamedTuple):
+    """A transaction whose outcome is not known yet, by the mark in its control record, and what to count for it."""
+
+    mark: str
+    answer: _Answer
+    records: int
+    told: Callable[[], None] | None
+
+
 class Lane:
     """One partition of one stage. `store` may be None only for a step without a state topic."""
 
@@ -104,6 +114,7 @@ class Lane:
         self._standing: Standing | None = None
         self._failures: list[KafkaError] = []
         self._control_offset = 0
+        self._uncertain: _Uncertain | None = None
 
     @property
     def standing(self) -> bool:
@@ -122,6 +133,7 @@ class Lane:
         """
         self._standing = None
         self._standing = self._entrance.enter()
+        self._count_late(self._standing.mark)
         return self._standing.next
 
     def process(self, batch: Batch) -> None:
@@ -248,6 +260,7 @@ class Lane:
 
     def _commit(self, answer: _Answer, records: int, end: int, told: Callable[[], None] | None = None) -> None:
         """6 to 8; `told` is called once it is committed, whatever becomes of the store."""
+        self._uncertain = _Uncertain(uuid4().hex[:12], answer, records, told)
         result, began = answer.result, monotonic()
         self._transact(result, end)
         failpoint(self.id.stage, "6-commit")
@@ -268,7 +281,20 @@ class Lane:
             )
             if told is not None:
                 told()
+            self._uncertain = None
             failpoint(self.id.stage, "8-count")
+
+    def _count_late(self, last: str) -> None:
+        """8 for a transaction that was committed though its outcome was lost on the way: it is the lane's last one."""
+        uncertain, self._uncertain = self._uncertain, None
+        if uncertain is None or uncertain.mark != last:
+            return
+        answer = uncertain.answer
+        timings = Timings(answer.decode, answer.load, answer.step, 0.0, 0.0)
+        outputs, counts = len(answer.result.outputs), answer.result.counts
+        self._observer.committed(self.id, records=uncertain.records, outputs=outputs, counts=counts, timings=timings)
+        if uncertain.told is not None:
+            uncertain.told()
 
     def _transact(self, result: StepResult, end: int) -> None:
         """6. One transaction; it is committed when this returns."""
@@ -293,7 +319,8 @@ class Lane:
         partition = self._entrance.control_partition
         for record_id, state in result.states.items():
             self._put(producer, Output(self._control_topic, record_id.encode(), state, [], partition), told)
-        last = Output(self._control_topic, self._control_key, control.pack(), [], partition)
+        marked = control._replace(mark=self._uncertain.mark if self._uncertain else "")
+        last = Output(self._control_topic, self._control_key, marked.pack(), [], partition)
         self._put(producer, last, self._told_control)
 
     def _put(self, producer: Producer, output: Output, told: Any) -> None:

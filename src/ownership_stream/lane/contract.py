@@ -176,11 +176,15 @@ class Observer(Protocol):
 
 
 class Control(NamedTuple):
-    """The control record that each transaction writes: where the lane stood, and on what input."""
+    """The control record that each transaction writes: where the lane stood, and on what input.
+
+    `mark` tells the transaction from all others, so that who lost its outcome finds out.
+    """
 
     input_id: str
     next: int
     partitions: int
+    mark: str = ""
 
     def pack(self) -> bytes:
         """The bytes of the record's value."""

@@ -50,6 +50,8 @@ class Standing:
     partitions: int
     position: Position | None
     prefix: str
+    mark: str
+    """The transaction that the lane committed last, whoever held it; empty before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Entrance:
         )
         taken = self.store.take(prefix, incarnation) if self.store else None
         failpoint(self.lane.stage, "after-take")
-        begin = self._next(facts)
+        begin, mark = self._next(facts)
         failpoint(self.lane.stage, "after-checks")
         try:
             position = self._catch_up(prefix, incarnation, taken)
@@ -101,7 +103,7 @@ class Entrance:
             raise LaneBrokenError(f"{self.lane}: displaced while catching up: {error}") from error
         failpoint(self.lane.stage, "after-catch-up")
         self.observer.started(self.lane, begin)
-        return Standing(producer, begin, facts.input_id, facts.partitions, position, prefix)
+        return Standing(producer, begin, facts.input_id, facts.partitions, position, prefix, mark)
 
     def _facts(self) -> _Facts:
         """The topics' ids and partitions; a state topic must be cut like its input."""
@@ -129,8 +131,11 @@ class Entrance:
                 raise LaneBrokenError(f"{self.lane}: fenced at its start: {reason_of(exception)}") from exception
             raise BrokerAwayError(f"kafka: cannot start transactions: {reason_of(exception)}") from exception
 
-    def _next(self, facts: _Facts) -> int:
-        """The input offset to work from: the greater of committed and control, if it is all still there."""
+    def _next(self, facts: _Facts) -> tuple[int, str]:
+        """The input offset to work from, and the mark of the lane's last transaction.
+
+        The offset is the lane's own, or a greater committed one where what lies between is gone.
+        """
         topic, partition = self.lane.topic, self.lane.partition
         committed = self.broker.committed(topic, partition)
         control = self._control()
@@ -141,16 +146,22 @@ class Entrance:
                     f"{self.lane}: offset {committed} is committed but `{self._control_topic}` holds no control "
                     "record of this lane, so its states are lost: restore that topic, or reset the group and replay"
                 )
-            return there.start
+            return there.start, ""
         self._check(facts, control)
-        if committed is not None and committed != control.next:
+        if committed is not None and committed < control.next:
             self.observer.noticed(
                 self.lane,
-                f"committed offset {committed} differs from the lane's own {control.next}: the greater one holds",
+                f"committed offset {committed} is behind the lane's own {control.next}: the lane's own holds",
+            )
+        if committed is not None and committed > control.next >= there.start:
+            # One transaction writes both, so only a lost end of the control topic sets them apart.
+            raise LaneRefusedError(
+                f"{self.lane}: offset {committed} is committed but `{self._control_topic}` stops at {control.next}: it "
+                f"lost its newest records; restore them, or set the group back to {control.next} to decide again"
             )
         begin = max(control.next, committed if committed is not None else control.next)
         self._check_reach(begin, there)
-        return begin
+        return begin, control.mark
 
     def _check(self, facts: _Facts, control: Control) -> None:
         topic = self.lane.topic

@@ -6,6 +6,7 @@ away, and each lane says for itself what it waits for; a person needs each of th
 """
 
 import re
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ class _Window:
 
 
 def _in_a_thread(seconds: float, function: Callable[[], None]) -> None:
+    if sys.is_finalizing() or not threading.main_thread().is_alive():
+        # Lines are logged while the interpreter ends; a thread started then never runs, and whoever starts it waits.
+        return
     timer = threading.Timer(seconds, function)
     timer.daemon = True
     timer.start()
