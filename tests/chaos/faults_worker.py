@@ -22,6 +22,8 @@ from ownership_stream.lane.failpoint import POINTS
 STAGES: Final = ("intake", "decide", "match")
 # Points that a lane passes once, at its start; the others come with each batch.
 AT_START: Final = tuple(point for point in POINTS if not point[0].isdigit())
+# Beside so many workers one more gets lanes of each stage; beside many it may get none.
+ROOM: Final = 2
 # A moment made long enough to do something in: for a worker that must outlive it.
 LONG: Final = {"session_timeout_seconds": 30.0, "transaction_timeout_seconds": 30.0, "message_timeout_seconds": 30.0}
 
@@ -60,7 +62,7 @@ def kill_at(run: Run, points: Sequence[Point], *, side: int = 2) -> None:
     Fails if a point is not reached; `Run.killed_at` lists those that were.
     """
     waiting, doomed = list(points), dict[WorkerProcess, Point]()
-    run.at_strength(1)
+    run.at_strength(1, ROOM)
 
     def one_more(before: int) -> bool:
         for worker, point in list(doomed.items()):
@@ -109,6 +111,7 @@ def kill_all(run: Run, dice: random.Random) -> None:
 
 def zombie_at(run: Run, point: Point) -> WorkerProcess:
     """A worker stops at a point for longer than its session, and wakes when others have its lanes and are at work."""
+    run.at_strength(1, ROOM)
     sleeper = run.start_worker(failpoint=f"{point}:stop")
     run.until(lambda: asleep(sleeper), f"stopped at {point}")
     sleep_over(run, sleeper)
@@ -146,7 +149,6 @@ def zombie_at_random(run: Run, dice: random.Random) -> None:
 @fault("workers", "progress")
 def end_with_a_batch_in_flight(run: Run, dice: random.Random) -> None:
     """A worker gets SIGTERM in the middle of a transaction: it ends well, and the others share its lanes."""
-    run.at_strength(1)
     with stopped_in_transaction(run, dice) as leaver:
         leaver.signal(signal.SIGTERM)
     assert 0 == run.await_end(leaver), f"not 0 at SIGTERM\n{run.tell()}"
@@ -180,6 +182,7 @@ def reassignment_in_a_transaction(run: Run, dice: random.Random) -> None:
 def stopped_in_transaction(run: Run, dice: random.Random) -> Iterator[WorkerProcess]:
     """A worker with lanes that stands still in a transaction and is missed by nobody, for the length of a `with`."""
     point = Point("decide", dice.choice(("6-produce", "6-offsets")), dice.randint(1, 3))
+    run.at_strength(1, ROOM)
     holder = run.start_worker(failpoint=f"{point}:stop", **LONG)
     run.until(lambda: asleep(holder), f"stopped at {point}")
     run.until(lambda: lanes_of(run) == set().union(*map(held, run.alive)), "nothing but that moves")

@@ -16,7 +16,8 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # exported, not by the letter of PEP 484
 
 from chaos.fault import Fault
 from chaos.installation import Installation, WorkerProcess
@@ -25,6 +26,7 @@ from chaos.load import Load
 from chaos.redis_server import RedisServer
 from chaos.witness import Witness, await_settled, observe
 from ownership_stream.lane.failpoint import EXIT_CODE as FAILPOINT
+from ownership_stream.store import POSITION_FIELD, STATES_KEY, key_prefix
 
 DEADLINE: Final = 120.0
 POLL_SECONDS: Final = 0.1
@@ -144,10 +146,12 @@ class Run:
         """The workers that are there, awake, and have no failpoint before them."""
         return [worker for worker in self.alive if worker not in self._armed and not asleep(worker)]
 
-    def at_strength(self, number: int = 2) -> list[WorkerProcess]:
-        """At least so many sound workers are there, new ones if need be."""
+    def at_strength(self, number: int = 2, most: int | None = None) -> list[WorkerProcess]:
+        """At least so many sound workers are there, new ones if need be, and at most so many: the last ones end."""
         while len(self.sound) < number:
             self.start_worker()
+        while most is not None and len(self.sound) > most:
+            self.end(self.sound[-1])
         return self.sound
 
     def kill(self, worker: WorkerProcess) -> None:
@@ -252,7 +256,9 @@ class Run:
         self.load.stop()
         self.at_strength()
         await_settled(self.site)
-        # What is committed need not be in Redis yet: a lane that could not write there waits before it starts anew.
+        # What is committed need not be in Redis yet: a lane that could not write there waits before it starts anew, and
+        # an idle one finds out only after a while that what it wrote is gone.
+        self.until(self._cached, "redis has what is committed")
         for worker in self.alive:
             self.await_ready(worker)
         self.scrape()
@@ -263,6 +269,21 @@ class Run:
         assert [0] * len(last) == codes, f"{codes} at SIGTERM\n{self.tell()}"
         self.witness = observe(self.site, [*self.load.fed, *self.load.unknown])
         return judge(self.witness, self.site.stages)
+
+    def _cached(self) -> bool:
+        """Whether the position of every lane with states is the end of its changelog, but for a last marker."""
+        settings, admin = self.site.settings, self.site.admin
+        topics = (settings.topic_state, settings.topic_match_state)
+        described = admin.describe_topics(TopicCollection(list(topics)))
+        ids = {topic: str(described[topic].result(30).topic_id) for topic in topics}
+        places = [TopicPartition(topic, partition) for topic in topics for partition in range(self.site.partitions)]
+        ends = admin.list_offsets({place: OffsetSpec.latest() for place in places})
+        for place in places:
+            key = key_prefix(settings.app_id, ids[place.topic], place.partition) + STATES_KEY
+            position = self.redis.ask("HGET", key, POSITION_FIELD)
+            if position is None or int(position.rpartition(b":")[2]) < ends[place].result(30).offset - 1:
+                return False
+        return True
 
     def prove(self, folder: Path) -> Verdict:
         """`finish`; fails, with the evidence in `folder`, if the verdict or the metrics are not as they must be."""

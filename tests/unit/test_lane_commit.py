@@ -281,6 +281,20 @@ def test_a_flushed_store_is_noticed_before_it_is_believed() -> None:
     assert [b"1 a", b"2 b"] == kafka.values(OUTPUT)
 
 
+def test_an_idle_lane_notices_a_flushed_store() -> None:
+    """Its next batch may come tomorrow, and what is due until then is asked of the store."""
+    kafka, store = MemoryKafka(), MemoryStore()
+    changes(kafka, [b"a"])
+    lane = new_lane(kafka, store, CountingStep(), Notes())
+    work_off(lane, kafka)
+    lane.serve()
+    store.purge(PREFIX)
+    with pytest.raises(LaneBrokenError):
+        lane.serve()
+    settle(lane, None)
+    assert [b"1"] == store.peek(PREFIX, ["p"])
+
+
 def test_a_store_flushed_between_load_and_save_is_noticed_too() -> None:
     """The save is conditional; the batch is committed and counted, and the store caught up."""
     kafka, store, notes = MemoryKafka(), MemoryStore(), Notes()

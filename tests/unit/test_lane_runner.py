@@ -29,6 +29,7 @@ class FakeLane:
         self.start_faults: list[Exception] = []
         self.starts = 0
         self.served = 0
+        self.serve_faults: list[Exception] = []
         self.left = False
         self.gate = threading.Event()
         self.gate.set()
@@ -58,7 +59,10 @@ class FakeLane:
         self.left = True
 
     def serve(self) -> None:
-        """Counts."""
+        """Counts, or raises what is ordered."""
+        if self.serve_faults:
+            self.standing = False
+            raise self.serve_faults.pop(0)
         self.served += 1
 
     def close(self) -> None:
@@ -299,6 +303,20 @@ def test_an_idle_lane_is_served() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner_module, "IDLE_SECONDS", 0.001)
         live(story)
+
+
+def test_an_idle_lane_whose_store_was_emptied_starts_anew() -> None:
+    """Not only with its next batch, which may come in the morning: what is due at night is asked of the store."""
+
+    async def story(life: Life) -> None:
+        await life.begin()
+        life.lane.serve_faults.append(LaneBrokenError("displaced"))
+        await life.until(lambda: life.lane.served > 0 and 2 == life.lane.starts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner_module, "IDLE_SECONDS", 0.001)
+        life = live(story)
+    assert [("displaced",)] == life.notes.named("recreated")
 
 
 def test_stopping_settles_what_is_at_work_and_drops_what_waits() -> None:

@@ -2,6 +2,9 @@
 
 import base64
 import copy
+import gzip
+import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,11 +15,9 @@ from ownership_stream.model import FieldState, RecordState, SystemState
 from ownership_stream.steps import packed, unpack
 from ownership_stream.wire import open_state, pack_state, unpack_state
 from step_kit import decide_step, log_record, row
-from unit.test_golden_bytes import recording
 
-STATES = [
-    base64.b64decode(text)[8:] for name, text in sorted(recording()["states"].items()) if not name.startswith("__")
-]
+RECORDED = json.loads(gzip.decompress((Path(__file__).parent / "golden_stages.json.gz").read_bytes()))["states"]
+STATES = [base64.b64decode(text)[8:] for name, text in sorted(RECORDED.items()) if not name.startswith("__")]
 STATE = RecordState(
     version=3,
     systems={"ehr": SystemState(key="1", present=True, shown={"email": "a@x.org", "payer": None})},

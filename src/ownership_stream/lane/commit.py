@@ -151,9 +151,22 @@ class Lane:
         self._failures.clear()
 
     def serve(self) -> None:
-        """Lets an idle lane's client hand over its log lines; to be called now and then."""
-        if self._standing is not None:
-            self._standing.producer.poll(0)
+        """For an idle lane, now and then: its client hands over log lines, and its store is proven.
+
+        Without batches nothing else would notice a store that was emptied, and what is due is asked of it. Raises
+        `LaneBrokenError` where the lane must start anew, `UnavailableError` where the store is away.
+        """
+        stand = self._standing
+        if stand is None:
+            return
+        stand.producer.poll(0)
+        if self._store is None or stand.position is None:
+            return
+        try:
+            # To save nothing proves what no read looks at as well: the index of what is due.
+            self._store.save(stand.prefix, stand.position, stand.position, {})
+        except DisplacedError as error:
+            raise self._broken(str(error)) from error
 
     def close(self) -> None:
         """Gives the standing up. Nothing is open: every transaction ended within `process`."""

@@ -6,6 +6,7 @@ Kafka: the transport hands batches in by `deliver` and is asked for them through
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from ownership_stream.errors import OwnershipError, UnavailableError
@@ -104,11 +105,11 @@ class LaneRunner:
         while True:
             batch = await self._take()
             if batch is None:
-                await self._in_thread(self._lane.serve)
+                await self._until_done(self._lane.serve)
             elif batch.fault is not None:
                 await self._reopen(batch.fault)
             elif batch.flow == self._flow:
-                await self._until_done(batch)
+                await self._until_done(partial(self._lane.process, batch))
                 self._queued -= len(batch.records)
 
     async def stop(self, grace: float) -> None:
@@ -130,15 +131,15 @@ class LaneRunner:
         self._lane.close()
         self._observer.stopped(self.id)
 
-    async def _until_done(self, batch: Batch | None) -> None:
-        """Settles the batch (None: only starts the lane), however often it takes."""
+    async def _until_done(self, work: Callable[[], None] | None) -> None:
+        """Does it with a lane that has its standing (None: only starts the lane), however often it takes."""
         pause = FIRST_WAIT
         while True:
             try:
                 if not self._lane.standing:
                     await self._in_thread(self._lane.start)
-                if batch is not None:
-                    await self._in_thread(self._lane.process, batch)
+                if work is not None:
+                    await self._in_thread(work)
             except UnavailableError as error:
                 self._wait_for(str(error))
             except LaneBrokenError as error:
@@ -151,7 +152,7 @@ class LaneRunner:
                 self._observer.recreated(self.id, str(error))
             else:
                 self.reason = ""
-                if batch is not None:
+                if work is not None:
                     self._broken_in_a_row = 0
                 return
             await self._sleep(pause)
