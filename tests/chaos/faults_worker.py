@@ -77,7 +77,7 @@ def kill_at(run: Run, points: Sequence[Point], *, side: int = 2) -> None:
 
     while waiting or doomed:
         before = len(run.killed_at)
-        run.until(lambda before=before: one_more(before), f"killed at one of {[str(one) for one in doomed.values()]}")
+        run.until(lambda before=before: one_more(before), f"killed at one of {', '.join(map(str, points))}")
 
 
 @fault("workers", "progress")

@@ -81,7 +81,8 @@ class Run:
         self.load: Load
         self._first = first
         self._rate = rate
-        self._shape = {"partitions": partitions, "replication": replication}
+        # As many of each source: a topic with few partitions is shared out among few workers only.
+        self._shape = {"partitions": partitions, "source_partitions": partitions, "replication": replication}
         self._said = {**SETTINGS, **said}
         self._decided = 0
         self._uncertain = False
