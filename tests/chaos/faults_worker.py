@@ -25,7 +25,7 @@ AT_START: Final = tuple(point for point in POINTS if not point[0].isdigit())
 # Beside so many workers one more gets lanes of each stage; beside many it may get none.
 ROOM: Final = 2
 # A moment made long enough to do something in: for a worker that must outlive it.
-LONG: Final = {"session_timeout_seconds": 30.0, "transaction_timeout_seconds": 30.0, "message_timeout_seconds": 30.0}
+LONG: Final = {"session_timeout_seconds": 20.0, "transaction_timeout_seconds": 30.0, "message_timeout_seconds": 30.0}
 
 
 class Point(NamedTuple):
@@ -272,9 +272,9 @@ def held(worker: WorkerProcess) -> set[LaneName]:
     return lanes
 
 
-def started(worker: WorkerProcess, since: int = 0) -> Counter[LaneName]:
-    """How often a worker started each lane, by its own log from that place on."""
-    return Counter(lane for event, lane in lane_lines(worker.said()[since:]) if event == "lane_started")
+def stops(worker: WorkerProcess, since: int = 0) -> Counter[LaneName]:
+    """How often a worker gave each lane away, by its own log from that place on: once in each rebalance."""
+    return Counter(lane for event, lane in lane_lines(worker.said()[since:]) if event == "lane_stopped")
 
 
 def lane_lines(log: str) -> Iterator[tuple[str, LaneName]]:

@@ -20,7 +20,7 @@ pytestmark = [
 NEW = int.from_bytes(os.urandom(4), "big")
 
 
-@pytest.mark.parametrize("seed", [1, 4, pytest.param(NEW, id="new")])
+@pytest.mark.parametrize("seed", [1, pytest.param(NEW, id="new")])
 def test_whatever_happens_together_every_input_is_decided_once(kafka: TestBroker, tmp_path: Path, seed: int) -> None:
     """Two faults, maybe more at a time, on two or three workers; `make chaos` goes on from here."""
     chosen = round_of(seed, cluster=False, most=2)

@@ -4,12 +4,13 @@ Each test is one run with one verdict. What cannot be certain by a signal's mome
 """
 
 import random
+import signal
 from pathlib import Path
 
 import pytest
 
 from chaos.fault import REGISTRY
-from chaos.faults_worker import LONG, Point, held, kill_at, lanes_of, started, stopped_in_transaction, zombie_at
+from chaos.faults_worker import Point, held, kill_at, lanes_of, stopped_in_transaction, stops, zombie_at
 from chaos.run import Run
 from integration.brokers import TestBroker
 from ownership_stream.lane.failpoint import POINTS
@@ -29,7 +30,7 @@ KILLS = [
     *(Point("match", point) for point in ("6-offsets", "6-commit", "7-save")),
 ]
 # The late start of a former holder, its open transaction, its late write to Redis.
-SLEEPS = [Point("decide", point) for point in ("before-init", "after-init", "after-take", "6-offsets", "6-commit")]
+SLEEPS = [Point("decide", point) for point in ("before-init", "6-offsets", "6-commit")]
 
 
 def test_a_worker_killed_at_any_point_leaves_nothing_lost_twice_or_wrong(kafka: TestBroker, tmp_path: Path) -> None:
@@ -64,16 +65,19 @@ def test_workers_may_come_and_go_as_they_like(kafka: TestBroker, tmp_path: Path)
 def test_a_worker_told_to_end_settles_its_batch_and_costs_the_others_one_rebalance(
     kafka: TestBroker, tmp_path: Path
 ) -> None:
-    """SIGTERM in the middle of a transaction: exit code 0, and no lane of the others starts more than once."""
-    with Run(kafka, seed=4, **LONG) as run:
+    """SIGTERM in the middle of a transaction: exit code 0, and once it is gone no lane is given away more than once."""
+    # A session so long that a busy machine is no reason for a rebalance.
+    with Run(kafka, seed=4, session_timeout_seconds=15.0) as run:
         run.await_progress(100)
         with stopped_in_transaction(run, random.Random(4)) as leaver:  # noqa: S311  # the dice of a test
-            others = {worker: len(worker.said()) for worker in run.sound}
-            leaver.signal(15)
+            leaver.signal(signal.SIGTERM)
         assert 0 == run.await_end(leaver)
+        others = {worker: len(worker.said()) for worker in run.sound}
         run.until(lambda: lanes_of(run) == set().union(*map(held, others)), "all lanes at the others")
-        run.await_progress(100)
-        assert {1} == {number for worker, mark in others.items() for number in started(worker, mark).values()}
+        run.await_progress(200)
+        assert 1 >= max(
+            (number for worker, mark in others.items() for number in stops(worker, mark).values()), default=0
+        )
         run.prove(tmp_path)
 
 

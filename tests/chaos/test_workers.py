@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Message, Producer
 
 from chaos.clinic import clinic
-from chaos.installation import DEADLINE, Installation
+from chaos.installation import DEADLINE, Installation, WorkerProcess
 from chaos.judge import compare_metrics, judge
 from chaos.witness import Fed, await_settled, observe
 from integration.brokers import TestBroker
@@ -57,6 +57,14 @@ def await_changes(site: Installation, number: int) -> None:
         sleep(0.5)
 
 
+def await_ready(worker: WorkerProcess) -> None:
+    """Until its lanes are at work."""
+    deadline = monotonic() + DEADLINE
+    while (answer := worker.get("/readyz"))[0] != 200:
+        assert monotonic() < deadline, answer
+        sleep(0.1)
+
+
 @pytest.mark.real_broker
 @pytest.mark.real_redis
 def test_killed_workers_leave_nothing_lost_twice_or_wrong(site: Installation) -> None:
@@ -67,12 +75,18 @@ def test_killed_workers_leave_nothing_lost_twice_or_wrong(site: Installation) ->
         workers = [site.worker(), site.worker()]
         for worker in workers:
             exits.callback(worker.close)
+        # Both have lanes, so that the death of one leaves work to take over.
+        for worker in workers:
+            await_ready(worker)
         await_changes(site, 200)
         workers[0].signal(signal.SIGKILL)
         fed += feed(site, events[EVENTS // 3 :])
         workers.append(site.worker())
         exits.callback(workers[-1].close)
         await_settled(site)
+        # All may be decided before the new worker has as much as begun.
+        for worker in workers[1:]:
+            await_ready(worker)
         scrapes = [worker.get("/metrics")[1] for worker in workers[1:]]
         for worker in workers[1:]:
             worker.signal(signal.SIGTERM)
