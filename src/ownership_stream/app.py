@@ -33,7 +33,9 @@ from ownership_stream.lane import (
     Step,
 )
 from ownership_stream.lane.broker import WAIVE_CHECKSUMS
+from ownership_stream.lane.room import Room
 from ownership_stream.lane.runner import blame
+from ownership_stream.process import tune
 from ownership_stream.settings import Settings
 from ownership_stream.settings.clients import aiokafka_config, librdkafka_config
 from ownership_stream.store import WAIVE_EVICTION, RedisStore, StateStore
@@ -84,8 +86,8 @@ class WorkerConfig:
     """What a worker needs beside its lanes' configuration; times in seconds, sizes in bytes.
 
     `brokers` are `host:port`. `credentials` are Faust's. `grace_seconds` is what a stopping worker
-    gives its lanes to settle what is at work, `queue_depth` how many batches may wait for one lane. `http_port` 0 takes
-    a free port, None serves nothing.
+    gives its lanes to settle what is at work, `queue_depth` how many batches may wait for one lane, `work_bytes` what
+    all lanes together may have at work. `http_port` 0 takes a free port, None serves nothing.
     """
 
     lane: LaneConfig
@@ -95,7 +97,8 @@ class WorkerConfig:
     grace_seconds: float = 60.0
     queue_depth: int = 2
     batch_rows: int = 10_000
-    batch_bytes: int = 8 * 1024 * 1024
+    batch_bytes: int = 1024 * 1024
+    work_bytes: int = 4 * 1024 * 1024
     http_host: str = "127.0.0.1"
     http_port: int | None = 6066
     data_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()) / "ownership-stream")
@@ -122,6 +125,7 @@ def worker_config(settings: Settings, *, waived: Collection[str] = ()) -> Worker
         queue_depth=settings.batch_queue_depth,
         batch_rows=settings.batch_max_records,
         batch_bytes=settings.batch_max_bytes,
+        work_bytes=settings.work_max_bytes,
         http_host=settings.http_host,
         http_port=settings.http_port,
     )
@@ -183,6 +187,7 @@ class Lanes:
         self._observer = observer
         self._fail = fail
         self._broker = Broker(config.lane)
+        self._room = Room(config.work_bytes)
         self._runners: dict[TP, LaneRunner] = {}
         self._joined = False
         self._stopping = False
@@ -216,8 +221,14 @@ class Lanes:
             if step is None:
                 continue
             lane = Lane(self._config.lane, self._broker, self._store, step, tp, self._observer)
-            runner = LaneRunner(lane, consumer, self._observer, inbox=self._config.queue_depth)
-            self._runners[tp] = runner
+            runner = self._runners[tp] = LaneRunner(
+                lane,
+                consumer,
+                self._observer,
+                room=self._room,
+                inbox=self._config.queue_depth,
+                inbox_bytes=self._config.batch_bytes,
+            )
             runner.start().add_done_callback(self._ended)
         self._joined = True
 
@@ -471,6 +482,7 @@ def run_worker(
 
     Raises the `OwnershipError` that must end the process: the caller prints its line and exits with its code.
     """
+    tune()
     # A thread that hangs in a client would hold up the end of the event loop for ever.
     last = threading.Timer(LAST_SECONDS, _give_up)
     last.daemon = True

@@ -34,8 +34,10 @@ _NO_PARTITION: Final = TP("", -1)
 # How long a broker keeps a fetch open for more data. While it is open nothing else is asked of that broker, so this
 # is what a partition waits that becomes open again beside idle ones.
 FETCH_WAIT_MILLISECONDS: Final = 100
+# How many times what is fetched from one partition a broker may answer with.
+FETCH_PARTITIONS: Final = 8
 # What a row is taken to weigh before the first was seen, in bytes.
-FIRST_ROW_BYTES: Final = 1_000
+FIRST_ROW_BYTES: Final = 8_000
 # How many rows at most where the setting is absent.
 FIRST_ROWS: Final = 10_000
 
@@ -74,17 +76,17 @@ class Limits:
         """How many rows to ask for next."""
         return max(1, min(self._rows, int(self._size / self._row_bytes)))
 
-    def cut(self, records: Sequence[Any]) -> Iterator[Sequence[Any]]:
-        """The records in pieces of at most the size (a larger single record is a piece by itself)."""
+    def cut(self, records: Sequence[Any]) -> Iterator[tuple[Sequence[Any], int]]:
+        """The records in pieces of at most the size (a larger single record is a piece by itself), and their bytes."""
         first = total = weighed = 0
         for index, record in enumerate(records):
             weight = len(record.value or b"") + len(record.key or b"")
             weighed += weight
             if total + weight > self._size and index > first:
-                yield records[first:index]
+                yield records[first:index], total
                 first, total = index, 0
             total += weight
-        yield records[first:]
+        yield records[first:], total
         self._weighed(weighed / len(records))
 
     def _weighed(self, row_bytes: float) -> None:
@@ -121,6 +123,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # noqa: SLF001  # the driver takes no such setting
         consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS  # noqa: SLF001  # nor such
+        consumer._fetch_max_bytes = FETCH_PARTITIONS * self.app.conf.consumer_max_fetch_size  # noqa: SLF001  # nor such
         return consumer
 
     async def begin(self, tp: TP, offset: int) -> int:
@@ -223,9 +226,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             return []  # no longer ours; whoever begins a flow seeks first
         batches = []
         pieces = list(self.limits.cut(records))
-        for piece, after in zip(pieces, [*pieces[1:], None], strict=True):
-            end = after[0].offset if after else max(state.position, piece[-1].offset + 1)
-            batches.append(Batch(tp.topic, tp.partition, flow.end, end, piece, flow.number))
+        for (piece, size), after in zip(pieces, [*pieces[1:], None], strict=True):
+            end = after[0][0].offset if after else max(state.position, piece[-1].offset + 1)
+            batches.append(Batch(tp.topic, tp.partition, flow.end, end, piece, flow.number, size=size))
             flow.end = end
             flow.records += len(piece)
         return batches

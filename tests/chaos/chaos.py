@@ -13,7 +13,7 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from chaos.combined import Round, play, round_of, seeds
 from chaos.faults_worker import AT_START, STAGES, Point, kill_at
 from chaos.judge import Verdict
 from chaos.run import Brokers, Run
-from integration.brokers import chosen_broker
+from chaos.script import say, shared_broker
 from ownership_stream.errors import ExitCode
 from ownership_stream.lane.failpoint import POINTS
 
@@ -78,7 +78,7 @@ def main() -> int:
             well = _combine(wanted.minutes, wanted.seed, totals)
     except KeyboardInterrupt:
         well = True
-    _say(f"\n{totals}")
+    say(f"\n{totals}")
     return ExitCode.OK if well else ExitCode.FAILED
 
 
@@ -96,11 +96,11 @@ def _arguments() -> argparse.Namespace:
 def _combine(minutes: float, first: int, totals: Totals) -> bool:
     """Random combinations until the time is over; False at the first that is not well."""
     ends = monotonic() + 60 * minutes
-    with _shared_broker() as broker:
+    with shared_broker() as broker:
         for seed in seeds(first):
             nodes = _nodes(seed)
             chosen = round_of(seed, cluster=bool(nodes))
-            _say(f"\nseed {seed}, {nodes or 'shared'} broker(s), {chosen.workers} workers: {chosen}")
+            say(f"\nseed {seed}, {nodes or 'shared'} broker(s), {chosen.workers} workers: {chosen}")
             with Cluster(nodes) if nodes else _as_it_is(broker) as kafka:
                 if not _judged(kafka, chosen, max(nodes, 1), totals):
                     return False
@@ -126,11 +126,11 @@ def _kill(number: int, seed: int, totals: Totals) -> bool:
     dice.shuffle(points)
     turns = cycle(points)
     left = number
-    with _shared_broker() as broker:
+    with shared_broker() as broker:
         while left > 0:
             some = [_passing(*one, dice) for one in islice(turns, min(KILLS_IN_A_RUN, left))]
             left -= len(some)
-            _say(f"\nseed {seed}, {len(some)} kills of {number}, {left} left: {', '.join(map(str, some))}")
+            say(f"\nseed {seed}, {len(some)} kills of {number}, {left} left: {', '.join(map(str, some))}")
             replay = f"make chaos ROUNDS={number} SEED={seed}"
             if not _played(lambda: Run(broker, seed, first=1), partial(_kills, points=some), replay, totals):
                 return False
@@ -157,10 +157,10 @@ def _played(start: Callable[[], Run], inject: Callable[[Run], None], replay: str
         except Exception:  # noqa: BLE001  # whatever went wrong, a run without a verdict is not well
             told = traceback.format_exc()
             run.keep_evidence(folder, told)
-            _say(f"{told}\nNOT WELL: the evidence is in {folder}, the run again: {replay}")
+            say(f"{told}\nNOT WELL: the evidence is in {folder}, the run again: {replay}")
             return False
         counts = ", ".join(f"{number:,} {word}" for word, number in verdict.counts.items())
-        _say(f"  {counts}; {len(run.workers)} workers, {len(run.killed_at)} killed at fail points, "
+        say(f"  {counts}; {len(run.workers)} workers, {len(run.killed_at)} killed at fail points, "
              f"{monotonic() - began:.0f} s")  # fmt: skip
         totals.add(run, verdict)
     shutil.rmtree(folder, ignore_errors=True)
@@ -178,20 +178,6 @@ def _nodes(seed: int) -> int:
 @contextmanager
 def _as_it_is(broker: Brokers) -> Iterator[Brokers]:
     yield broker
-
-
-@contextmanager
-def _shared_broker() -> Iterator[Brokers]:
-    with ExitStack() as exits:
-        broker = exits.enter_context(chosen_broker())
-        if not broker.real or shutil.which("redis-server") is None:
-            _say("a real Kafka (Docker, or Java and Maven) and a redis-server are needed")
-            sys.exit(ExitCode.UNAVAILABLE)
-        yield broker
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201  # a script, and this is what it is for
 
 
 if __name__ == "__main__":

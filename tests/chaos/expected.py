@@ -1,56 +1,48 @@
 """What must stand, by the pure steps: each lane's input decided again, record by record.
 
-A batch decides like its records one by one, so each output and each state has the one input record that it is of.
-No client, no clock.
+A batch decides like its records one by one, so each output and each state has the one input record that it is of. Of
+what must stand only digests are kept, of the states the last ones. No client, no clock.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from chaos.witness import Partition, Witness
-from ownership_stream.app import Stage
+from chaos.columns import (
+    Partition,
+    Place,
+    Standing,
+    Wanted,
+    body_digest,
+    buried_at,
+    given_digest,
+    name_digest,
+    state_digest,
+)
+from chaos.counted import Tally
+from chaos.witness import Account
 from ownership_stream.lane.contract import (
     HEADER_OVERHEAD,
     RECORD_OVERHEAD,
     Control,
     LaneId,
     LaneRefusedError,
-    Output,
     Record,
     Step,
     StepResult,
-    control_key,
 )
 from ownership_stream.telemetry.catalogue import BURIALS
 from ownership_stream.wire.messages import ERRORS
 
-Place = tuple[str, int, int]
-"""Topic, partition and offset of a record."""
-
 BURIED_BY_LANES: Final = ("size", "produce")
 """Where only a lane can find a record out: the steps do not know how large a topic's records may be."""
 
+MESSAGE: Final = f"{ERRORS}exception.message"
 
-class Body(NamedTuple):
-    """A record without its offset: two of the same body cannot be told apart."""
-
-    topic: str
-    partition: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
-
-
-class Wanted(NamedTuple):
-    """An output that must stand exactly once. `order` is its place among all of its lane's outputs."""
-
-    lane: LaneId
-    order: tuple[int, int, int, int]
-    source: Place
-    body: Body
+Grave = tuple[str, str]
+"""Where a lane found that nothing can be written for a record, and the error that it gives."""
 
 
 class Stood(NamedTuple):
@@ -60,35 +52,47 @@ class Stood(NamedTuple):
     control: Control | None
 
 
+Changed = dict[str, tuple[bytes, int]]
+"""Record id -> the digest of its state after some inputs, and the offset of the one that made it."""
+
+
+@dataclass
+class Scanned:
+    """The records of one partition, read once; `graves` are those it says are buried: `<stage>: <where>`, and why."""
+
+    where: Partition
+    standing: Standing = field(default_factory=Standing)
+    tally: Tally = field(default_factory=Tally)
+    graves: dict[Place, tuple[str, str]] = field(default_factory=dict)
+
+
 @dataclass
 class Lane:
     """One lane decided again, up to `settled`, the input offset that it says it has reached.
 
-    `changed` are the states after each input that changed any, `final` the last ones, and `writer` the input offset
-    that made each of these. `pending` are the inputs beyond.
+    `wanted` are its outputs by where they go. `changed` are the states that the inputs between two of its `bounds` (the
+    offsets that its control records name) leave, `final` the last ones, and `writer` the input offset that made each of
+    these. `pending` are the inputs beyond, `scanned` all of its input.
     """
 
     id: LaneId
     step: Step
-    inputs: list[Record]
-    controls: list[Stood]
+    controls: Sequence[Stood]
     committed: int | None
-    wanted: list[Wanted] = field(default_factory=list)
-    changed: list[tuple[int, Mapping[str, bytes]]] = field(default_factory=list)
+    scanned: Scanned
+    wanted: dict[Partition, Wanted] = field(default_factory=lambda: defaultdict(Wanted))
+    changed: dict[int, Changed] = field(default_factory=dict)
     final: dict[str, bytes] = field(default_factory=dict)
     writer: dict[str, int] = field(default_factory=dict)
     counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    pending: list[Place] = field(default_factory=list)
 
-    @property
-    def next(self) -> int | None:
-        """What the last control record says."""
+    def __post_init__(self) -> None:
         said = [stood.control.next for stood in self.controls if stood.control is not None]
-        return said[-1] if said else None
-
-    @property
-    def settled(self) -> int:
-        """The greater of both, as a lane's start takes it."""
-        return max(self.next or 0, self.committed or 0)
+        self.bounds = sorted(set(said))
+        self.next = said[-1] if said else None
+        # The greater of both, as a lane's start takes it.
+        self.settled = max(self.next or 0, self.committed or 0)
 
     @property
     def where(self) -> Partition:
@@ -99,62 +103,84 @@ class Lane:
         """A record of its input."""
         return (*self.where, offset)
 
-    @property
-    def pending(self) -> list[Place]:
-        """The inputs that it has not reached."""
-        return [self.place(record.offset) for record in self.inputs if record.offset >= self.settled]
+    def left(self, begin: int, end: int) -> Changed:
+        """The states that the inputs between two bounds leave."""
+        found: Changed = {}
+        for part in range(bisect_right(self.bounds, begin), bisect_left(self.bounds, end) + 1):
+            found.update(self.changed.get(part, {}))
+        return found
 
 
-def lanes(witness: Witness, stages: Sequence[Stage], by_partition: Mapping[Partition, list[Record]]) -> list[Lane]:
-    """Every lane, decided again; `by_partition` are all records of the witness."""
-    graves = _graves(witness, stages)
-    found = []
-    for stage in stages:
-        for where in sorted(where for where in witness.ends if where[0] in stage.topics):
-            lane_id = LaneId(stage.step.name, *where)
-            controls = _controls(witness, stage.step, lane_id, by_partition)
-            lane = Lane(lane_id, stage.step, by_partition.get(where, []), controls, witness.committed.get(where))
-            _decide_again(lane, graves, witness.record_limit)
-            found.append(lane)
-    return found
+class Part:
+    """The inputs of a lane between two bounds: what they give goes to the lane once all are decided.
+
+    Within a transaction, what decoding gives stands before what the step gives.
+    """
+
+    def __init__(self, lane: Lane, number: int) -> None:
+        self._lane = lane
+        self.number = number
+        self._late: list[tuple[Partition, bytes, bytes, int]] = []
+        self._states: dict[str, tuple[bytes, int]] = {}
+
+    def add(self, offset: int, result: StepResult, early: int) -> None:
+        """What follows from the next of them; so many of the outputs are decoding's."""
+        for number, output in enumerate(result.outputs):
+            body = output.key, output.value, output.headers
+            one = (output.topic, output.partition), body_digest(*body), name_digest(*body), offset
+            if number < early:
+                self._put(*one)
+            else:
+                self._late.append(one)
+        self._states.update({name: (state, offset) for name, state in result.states.items()})
+
+    def close(self) -> None:
+        """Hands over."""
+        for one in self._late:
+            self._put(*one)
+        if self._states:
+            states = self._states.items()
+            self._lane.changed[self.number] = {name: (state_digest(state), at) for name, (state, at) in states}
+
+    def _put(self, where: Partition, digest: bytes, name: bytes, offset: int) -> None:
+        wanted = self._lane.wanted[where]
+        wanted.sources.append(offset)
+        wanted.digests.append(digest)
+        wanted.names.append(name)
 
 
-def split(records: Iterable[Record]) -> dict[Partition, list[Record]]:
-    """The records of each partition, in their order."""
-    found: dict[Partition, list[Record]] = defaultdict(list)
-    for record in records:
-        found[record.topic, record.partition].append(record)
-    for some in found.values():
-        some.sort(key=lambda record: record.offset)
-    return found
+def scan(account: Account, where: Partition) -> Scanned:
+    """The records of a partition that no lane reads."""
+    scanned = Scanned(where)
+    for _ in scanning(account, scanned):
+        pass
+    return scanned
 
 
-def body_of(record: Record | Output) -> Body:
-    """A record that stands, or one to be written, without its place."""
-    return Body(record.topic, record.partition, record.key, record.value, tuple(record.headers))
+def scanning(account: Account, scanned: Scanned) -> Iterator[Record]:
+    """The records of a partition, noted while they go by. Of those of a source the headers are nobody's."""
+    where, standing = scanned.where, scanned.standing
+    ours = where[0] in account.owned
+    committed = account.committed.get(where, 0)
+    for record in account.read(where):
+        standing.offsets.append(record.offset)
+        standing.times.append(record.timestamp)
+        if ours:
+            standing.digests.append(body_digest(record.key, record.value, record.headers))
+            standing.names.append(name_digest(record.key, record.value, record.headers))
+            place, said = buried_at(record.headers) if scanned.tally.note(record) else (None, "")
+            if place is not None:
+                scanned.graves[place] = said, dict(record.headers).get(MESSAGE, b"").decode()
+        else:
+            standing.digests.append(given_digest(record.key, record.value))
+        if record.offset < committed:
+            scanned.tally.settled[where] += 1
+        yield record
 
 
-def buried_at(record: Record) -> tuple[Place | None, str]:
-    """Of a dead letter: which record it was, and `<stage>: <where>`."""
-    said = {name: value for name, value in record.headers if name.startswith(ERRORS)}
-    try:
-        topic, partition, offset = (said[f"{ERRORS}{word}"].decode() for word in ("topic", "partition", "offset"))
-        return (topic, int(partition), int(offset)), said[f"{ERRORS}stage"].decode()
-    except (KeyError, ValueError):
-        return None, ""
-
-
-def is_control(key: bytes | None) -> bool:
-    """Whether a record of a state topic or of the lanes' topic is a control record."""
-    return key is not None and (key == b"__lane" or key.startswith(b"__lane:"))
-
-
-def _controls(
-    witness: Witness, step: Step, lane: LaneId, by_partition: Mapping[Partition, Sequence[Record]]
-) -> list[Stood]:
-    where = (witness.control_topic, 0) if step.state_topic is None else (step.state_topic, lane.partition)
-    own = control_key(lane, step.state_topic)
-    return [Stood(one.offset, _said(one.value)) for one in by_partition.get(where, ()) if one.key == own]
+def controls_of(records: Iterable[tuple[int, bytes | None]]) -> list[Stood]:
+    """Control records of one lane, given by their offsets and values."""
+    return [Stood(offset, _said(value)) for offset, value in records]
 
 
 def _said(value: bytes | None) -> Control | None:
@@ -166,41 +192,29 @@ def _said(value: bytes | None) -> Control | None:
     return control if control.pack() == value else None
 
 
-def _graves(witness: Witness, stages: Sequence[Stage]) -> dict[Place, tuple[str, str]]:
-    """The records that lanes say they could not write anything for: place -> (where, error)."""
-    stage_names = {stage.step.name for stage in stages}
-    found = {}
-    for record in (record for records in witness.records.values() for record in records):
-        if not any(name.startswith(ERRORS) for name, _ in record.headers):
+def decide_again(account: Account, lane: Lane, graves: Mapping[int, Grave]) -> None:
+    """Fills in what follows from the lane's input; `graves` by its offsets."""
+    part = Part(lane, 0)
+    for record in scanning(account, lane.scanned):
+        offset = record.offset
+        if offset >= lane.settled:
+            lane.pending.append(lane.place(offset))
             continue
-        place, said = buried_at(record)
-        stage, _, where = said.partition(": ")
-        if place is not None and stage in stage_names and where in BURIED_BY_LANES:
-            found[place] = where, dict(record.headers)[f"{ERRORS}exception.message"].decode()
-    return found
-
-
-def _decide_again(lane: Lane, graves: Mapping[Place, tuple[str, str]], limit: int) -> None:
-    boundaries = [stood.control.next for stood in lane.controls if stood.control is not None]
-    for record in lane.inputs:
-        if record.offset >= lane.settled:
-            break
-        result, early = _answer(lane.step, record, lane.final, graves.get(lane.place(record.offset)), limit)
-        # Within a transaction, what decoding gives stands before what the step gives.
-        batch = bisect_right(boundaries, record.offset)
-        for number, output in enumerate(result.outputs):
-            order = (batch, 0 if number < early else 1, record.offset, number)
-            lane.wanted.append(Wanted(lane.id, order, lane.place(record.offset), body_of(output)))
+        number = bisect_right(lane.bounds, offset)
+        if number != part.number:
+            part.close()
+            part = Part(lane, number)
+        result, early = _answer(lane.step, record, lane.final, graves.get(offset), account.record_limit)
+        part.add(offset, result, early)
         if result.states:
-            lane.changed.append((record.offset, result.states))
             lane.final.update(result.states)
-            lane.writer.update(dict.fromkeys(result.states, record.offset))
+            lane.writer.update(dict.fromkeys(result.states, offset))
         lane.counts.update(result.counts)
-    lane.wanted.sort(key=lambda wanted: wanted.order)
+    part.close()
 
 
 def _answer(
-    step: Step, record: Record, states: Mapping[str, bytes], grave: tuple[str, str] | None, limit: int
+    step: Step, record: Record, states: Mapping[str, bytes], grave: Grave | None, limit: int
 ) -> tuple[StepResult, int]:
     """What must follow from one record, and how many of the outputs are decoding's."""
     stage = "decode"
@@ -211,7 +225,7 @@ def _answer(
         result = step.run(decoded, {name: states.get(name) for name in decoded.record_ids})
     except Exception as error:  # noqa: BLE001  # as the lane does: whatever a step raises is about the data
         return _buried(step, record, stage, f"internal error: {type(error).__name__}"), 0
-    if grave is not None and (grave[0] != "size" or _too_large(step, result, limit)):
+    if grave is not None and (grave[0] != "size" or _too_large(result, limit)):
         return _buried(step, record, *grave), 0
     return result, early
 
@@ -221,7 +235,7 @@ def _buried(step: Step, record: Record, stage: str, error: str) -> StepResult:
     return StepResult([step.dead_letter(record, stage, error)], {}, counts)
 
 
-def _too_large(step: Step, result: StepResult, limit: int) -> bool:
+def _too_large(result: StepResult, limit: int) -> bool:
     """Whether anything of it is beyond the limit, counted as lanes count."""
     sizes: Iterator[int] = (
         RECORD_OVERHEAD

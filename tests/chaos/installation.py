@@ -118,6 +118,7 @@ class Installation:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 10,
                 "log_level": 0,
             }
         )
@@ -126,7 +127,7 @@ class Installation:
         found, ended, deadline = list[Message](), set[int](), monotonic() + DEADLINE
         while len(ended) < len(partitions):
             assert monotonic() < deadline, f"`{topic}` cannot be read to its end"
-            for message in reader.consume(5_000, timeout=0.2):
+            for message in reader.consume(5_000, timeout=0.05):
                 if message.error() is None:
                     found.append(message)
                 elif message.error().code() == KafkaError._PARTITION_EOF:

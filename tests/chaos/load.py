@@ -10,11 +10,12 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from time import monotonic
-from typing import Final, NamedTuple
+from typing import Final
 
 from confluent_kafka import KafkaError, Message, Producer
 
 from chaos.clinic import PATIENTS, clinic, crm_event, ehr_event
+from chaos.columns import Receipts
 from chaos.installation import Installation
 from source_kit import PATIENT_ROW
 
@@ -25,20 +26,10 @@ FLUSH_SECONDS: Final = 180.0
 _Event = tuple[str, bytes, bytes]
 
 
-class Fed(NamedTuple):
-    """An event that was given to the broker. Where it stands, or None and None if nobody knows."""
-
-    source: str
-    key: bytes
-    value: bytes
-    partition: int | None
-    offset: int | None
-
-
 class Load:
     """Events at about `rate` a second, from `start` to `stop`.
 
-    `sent` lists what was given to the client in its order; what the broker acknowledged has its place.
+    `given` says what was given to the client, and where it stands if the broker acknowledged it.
     """
 
     def __init__(self, site: Installation, seed: int, *, rate: float = 120.0, bootstrap: str | None = None) -> None:
@@ -55,7 +46,7 @@ class Load:
                 "linger.ms": 5,
             }
         )
-        self._sent: list[Fed] = []
+        self.given = Receipts(list(site.sources.values()))
         self._last: dict[str, deque[_Event]] = {source: deque(maxlen=500) for source in site.sources}
         self._again: deque[_Event] = deque()
         self._lock = threading.Lock()
@@ -86,21 +77,9 @@ class Load:
         self._producer.purge()
 
     @property
-    def fed(self) -> list[Fed]:
-        """What the broker acknowledged, each with its place."""
-        with self._lock:
-            return [one for one in self._sent if one.offset is not None]
-
-    @property
-    def unknown(self) -> list[Fed]:
-        """What was given to the client and never answered for: it may stand on the log, or not."""
-        with self._lock:
-            return [one for one in self._sent if one.offset is None]
-
-    @property
     def number(self) -> int:
         """How many events were given to the client."""
-        return len(self._sent)
+        return len(self.given)
 
     def restart_connector(self, source: str, number: int) -> int:
         """Sends the last `number` events of a source again, in their order, as a connector does that lost its place."""
@@ -141,12 +120,11 @@ class Load:
             return event
 
     def _produce(self, source: str, key: bytes, value: bytes) -> None:
-        with self._lock:
-            index = len(self._sent)
-            self._sent.append(Fed(source, key, value, None, None))
+        topic = self._site.sources[source]
+        number = self.given.give(topic, key, value)
         while True:
             try:
-                self._producer.produce(self._site.sources[source], value, key, on_delivery=partial(self._told, index))
+                self._producer.produce(topic, value, key, on_delivery=partial(self._told, number))
             except BufferError:
                 if self._abandoned:
                     return
@@ -154,10 +132,10 @@ class Load:
             else:
                 return
 
-    def _told(self, index: int, error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            with self._lock:
-                self._sent[index] = self._sent[index]._replace(partition=message.partition(), offset=message.offset())
+    def _told(self, number: int, error: KafkaError | None, message: Message) -> None:
+        partition, offset = message.partition(), message.offset()
+        if error is None and partition is not None and offset is not None:
+            self.given.stands(number, partition, offset)
 
 
 def events(seed: int) -> Iterator[_Event]:

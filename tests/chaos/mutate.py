@@ -20,13 +20,13 @@ from typing import Final
 
 from confluent_kafka import Producer
 
-from chaos.chaos import _shared_broker
 from chaos.counted import compare_metrics
 from chaos.faults_worker import LONG, Point, kill_at, lane_lines, zombie_at
 from chaos.installation import SRC, WorkerProcess
 from chaos.load import events
 from chaos.mutations import MUTATIONS, PACKAGE, Mutation
 from chaos.run import Brokers, Run, asleep
+from chaos.script import shared_broker
 from ownership_stream.errors import ExitCode
 
 SEED: Final = 14
@@ -211,7 +211,7 @@ def main() -> int:
     """Plays all, or those asked for; returns the exit code."""
     chosen = _arguments()
     bad = list[str]()
-    with _shared_broker() as kafka:
+    with shared_broker() as kafka:
         for scenario, some in groupby(sorted(chosen, key=lambda one: one.scenario), key=lambda one: one.scenario):
             control = played(kafka, scenario, None)
             _say(f"{'(control)':<25} {scenario:<27} {control.seconds:>4.0f} s  {control.word}: {control.told}")

@@ -1,126 +1,150 @@
 """Outputs that must stand, paired with those that do: each once, in its partition, in its lane's order.
 
 Several lanes write to one partition; the order that is promised is that of each lane, and so of each record. Control
-records and states are not paired here (`standing`).
+records and states are not paired here (`standing`). One partition is paired at a time; only what has no pair is kept.
 """
 
+from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
-from chaos.expected import Body, Lane, Place, Wanted, body_of, buried_at
-from chaos.finding import Blame, place_text
-from chaos.witness import Witness
-from ownership_stream.lane.contract import LaneId, Record
+from chaos.columns import DIGEST, NAME, Column, Partition, Place, Standing, Wanted, integers
+from chaos.finding import Blame, Sources, place_text
 
 
-def pair(witness: Witness, lanes: Sequence[Lane], blame: Blame) -> list[Record]:
-    """Charges what is lost, duplicated or out of order; returns what no lane was to write.
+class Missing(NamedTuple):
+    """An output that does not stand: of which record, where it should, and by what it can be known."""
 
-    Tells `blame` from which input each record came.
+    source: Place
+    where: Partition
+    name: bytes
+
+
+class Left(NamedTuple):
+    """A record that is no lane's output in this partition and these bytes, and by what it can be known."""
+
+    place: Place
+    name: bytes
+
+
+class Written:
+    """What all lanes write to one partition, lane after lane; `lanes` are their inputs."""
+
+    def __init__(self, wanted: Sequence[Wanted | None], lanes: Sequence[Partition]) -> None:
+        self.lanes = lanes
+        self.numbers = array("i")
+        self.sources = integers()
+        self.digests, self.names = Column(DIGEST), Column(NAME)
+        for number, one in enumerate(wanted):
+            if one is not None:
+                self.numbers.extend(array("i", [number]) * len(one.sources))
+                self.sources.extend(one.sources)
+                self.digests.extend(one.digests)
+                self.names.extend(one.names)
+
+    def source(self, index: int) -> Place:
+        """The record that one of them is of."""
+        return (*self.lanes[self.numbers[index]], self.sources[index])
+
+
+def pair(
+    where: Partition, written: Written, standing: Standing, sources: Sources, blame: Blame
+) -> tuple[list[Missing], list[Left]]:
+    """Charges what is duplicated or out of order in a partition; returns what is missing, and what is left.
+
+    Tells `sources` from which record each one came. Of the same bytes, the first wanted is the first that stands.
     """
-    state_topics = {lane.step.state_topic for lane in lanes} | {witness.control_topic}
-    there: dict[Body, list[Record]] = defaultdict(list)
-    for topic, records in witness.records.items():
-        if topic not in state_topics:
-            for record in records:
-                there[body_of(record)].append(record)
-    wanted: dict[Body, list[Wanted]] = defaultdict(list)
-    for lane in lanes:
-        for one in lane.wanted:
-            wanted[one.body].append(one)
-    pairs, missing = _match(wanted, there, blame)
-    left = [record for body, records in there.items() if body not in wanted for record in records]
-    for one, record in pairs:
-        blame.sources[_place(record)] = one.source
-    surplus = _explain(missing, left, blame)
-    _check_order(pairs, wanted, blame)
-    return surplus
-
-
-def _match(
-    wanted: Mapping[Body, list[Wanted]], there: Mapping[Body, list[Record]], blame: Blame
-) -> tuple[list[tuple[Wanted, Record]], list[Wanted]]:
-    """The pairs, and what is missing. Of the same body, the first wanted is the first that stands."""
-    pairs: list[tuple[Wanted, Record]] = []
-    missing: list[Wanted] = []
-    for body, ones in wanted.items():
-        records = there.get(body, [])
-        pairs += zip(ones, records, strict=False)
-        missing += ones[len(records) :]
-        for record in records[len(ones) :]:
+    there: dict[bytes, list[int]] = defaultdict(list)
+    for index, digest in enumerate(standing.digests):
+        there[digest].append(index)
+    wanted: dict[bytes, list[int]] = defaultdict(list)
+    for one, digest in enumerate(written.digests):
+        wanted[digest].append(one)
+    paired, of = array("q", [-1]) * len(written.sources), array("q", [-1]) * len(standing.offsets)
+    missing: list[Missing] = []
+    for digest, ones in wanted.items():
+        found = there.pop(digest, [])
+        for one, index in zip(ones, found, strict=False):
+            paired[one], of[index] = index, one
+        missing += [Missing(written.source(one), where, written.names[one]) for one in ones[len(found) :]]
+        for index in found[len(ones) :]:
+            of[index] = ones[-1]
             text = (
-                f"`{body.topic}` has its output twice: {place_text(_place(records[0]))}, {place_text(_place(record))}"
+                f"`{where[0]}` has its output twice: {place_text((*where, standing.offsets[found[0]]))}, "
+                f"{place_text((*where, standing.offsets[index]))}"
             )
-            blame.charge(ones[-1].source, "duplicated", text)
-            blame.sources[_place(record)] = ones[-1].source
-    return pairs, missing
+            blame.charge(written.source(ones[-1]), "duplicated", text)
+    _check_order(where, written, wanted.values(), paired, standing, blame)
+    numbers = array("i", (-1 if one < 0 else written.numbers[one] for one in of))
+    sources.put(
+        where, standing.offsets, written.lanes, numbers,
+        array("q", (-1 if one < 0 else written.sources[one] for one in of)),
+    )  # fmt: skip
+    left = sorted(index for some in there.values() for index in some)
+    return missing, [Left((*where, standing.offsets[index]), standing.names[index]) for index in left]
 
 
-def _explain(missing: Sequence[Wanted], left: Sequence[Record], blame: Blame) -> list[Record]:
-    """Charges what is missing, saying where it stands in another shape; what is left then."""
-    alike: dict[tuple[str, object], list[Record]] = defaultdict(list)
-    for record in left if missing else ():
-        alike[record.topic, _name(record)].append(record)
+def explain(missing: Sequence[Missing], left: Sequence[Left], sources: Sources, blame: Blame) -> list[Place]:
+    """Charges what is missing, saying where it stands in another shape; returns what is left then."""
+    alike: dict[tuple[str, bytes], list[Place]] = defaultdict(list)
+    for one in left if missing else ():
+        alike[one.place[0], one.name].append(one.place)
     taken = set()
-    for one in missing:
-        body = one.body
-        name = _name(Record(body.topic, body.partition, -1, 0, body.key, body.value, body.headers))
-        others = alike[body.topic, name]
-        text = f"its output in `{body.topic}`[{body.partition}] does not stand"
+    for source, (topic, partition), name in missing:
+        others = alike[topic, name]
+        text = f"its output in `{topic}`[{partition}] does not stand"
         if others:
             other = others.pop()
-            taken.add(_place(other))
-            how = "in another partition" if other.partition != body.partition else "with other bytes"
-            text = f"{text}: {how} at {place_text(_place(other))}"
-            blame.sources[_place(other)] = one.source
-        blame.charge(one.source, "lost", text)
-    return [record for record in left if _place(record) not in taken]
+            taken.add(other)
+            how = "in another partition" if other[1] != partition else "with other bytes"
+            text = f"{text}: {how} at {place_text(other)}"
+            sources.add(other, source)
+        blame.charge(source, "lost", text)
+    return [one.place for one in left if one.place not in taken]
 
 
-def _name(record: Record) -> object:
-    """What a record can be known by though its bytes or its partition are not the right ones."""
-    told = dict(record.headers)
-    buried, _ = buried_at(record)
-    return buried or told.get("ce_id") or (record.key, record.value)
-
-
-def _check_order(pairs: Iterable[tuple[Wanted, Record]], wanted: Mapping[Body, list[Wanted]], blame: Blame) -> None:
+def _check_order(
+    where: Partition,
+    written: Written,
+    twins: Iterable[Sequence[int]],
+    paired: "array[int]",
+    standing: Standing,
+    blame: Blame,
+) -> None:
     """Charges outputs that stand before one that their lane wrote earlier.
 
     The same bytes from several lanes say nothing: nobody knows whose are whose.
     """
-    written: dict[tuple[LaneId, str, int], list[tuple[Wanted, Record]]] = defaultdict(list)
-    for one, record in pairs:
-        twins = wanted[one.body]
-        if len(twins) == 1 or len({twin.lane for twin in twins}) == 1:
-            written[one.lane, record.topic, record.partition].append((one, record))
-    for some in written.values():
-        some.sort(key=lambda pair: pair[0].order)
-        for one, record in _strays(some):
-            blame.charge(one.source, "out of order", f"its output stands at {place_text(_place(record))}")
+    nobodys = {
+        one for ones in twins if len(ones) > 1 and len({written.numbers[one] for one in ones}) > 1 for one in ones
+    }  # fmt: skip
+    of_lanes: dict[int, list[int]] = defaultdict(list)
+    for one, index in enumerate(paired):
+        if index >= 0 and one not in nobodys:
+            of_lanes[written.numbers[one]].append(one)
+    for ones in of_lanes.values():
+        for stray in _strays([paired[one] for one in ones]):
+            text = f"its output stands at {place_text((*where, standing.offsets[paired[ones[stray]]]))}"
+            blame.charge(written.source(ones[stray]), "out of order", text)
 
 
-def _strays(some: Sequence[tuple[Wanted, Record]]) -> list[tuple[Wanted, Record]]:
-    """The fewest whose removal leaves ascending offsets: all but a longest ascending run."""
-    offsets = [record.offset for _, record in some]
-    if all(before < after for before, after in pairwise(offsets)):
+def _strays(places: Sequence[int]) -> list[int]:
+    """The fewest whose removal leaves ascending places: all but a longest ascending run."""
+    if all(before < after for before, after in pairwise(places)):
         return []
     tails: list[int] = []
     ends: list[int] = []
     before: list[int] = []
-    for index, offset in enumerate(offsets):
-        length = bisect_left(tails, offset)
+    for index, place in enumerate(places):
+        length = bisect_left(tails, place)
         before.append(ends[length - 1] if length else -1)
-        tails[length : length + 1] = [offset]
+        tails[length : length + 1] = [place]
         ends[length : length + 1] = [index]
     kept, index = set(), ends[-1]
     while index >= 0:
         kept.add(index)
         index = before[index]
-    return [pair for index, pair in enumerate(some) if index not in kept]
-
-
-def _place(record: Record) -> Place:
-    return record.topic, record.partition, record.offset
+    return [index for index in range(len(places)) if index not in kept]

@@ -19,19 +19,21 @@ from typing import Any, Final, Protocol, Self
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # exported, not by the letter of PEP 484
 
+from chaos.afar import Afar, from_afar
+from chaos.apart import Cost, SideBySide
 from chaos.fault import Fault
 from chaos.installation import Installation, WorkerProcess
 from chaos.judge import Verdict, compare_metrics, judge
 from chaos.load import Load
 from chaos.redis_server import RedisServer
-from chaos.witness import Witness, await_settled, observe
+from chaos.witness import Account, await_settled, observe
 from ownership_stream.lane.failpoint import EXIT_CODE as FAILPOINT
 from ownership_stream.store import POSITION_FIELD, STATES_KEY, key_prefix
 
 DEADLINE: Final = 120.0
 POLL_SECONDS: Final = 0.1
 LOG_LINES: Final = 12
-KILLED: Final = (FAILPOINT, -signal.SIGKILL)
+KILLED: Final = (FAILPOINT, -signal.SIGKILL, -signal.SIGTERM)
 # Short, so that a run is: a test's broker allows a session of one second. Not so short that a busy machine is taken
 # for a dead worker.
 SETTINGS: Final[Mapping[str, Any]] = {
@@ -74,7 +76,7 @@ class Run:
         self.redis = RedisServer()
         self.workers: list[WorkerProcess] = []
         self.scrapes: dict[WorkerProcess, str] = {}
-        self.witness: Witness | None = None
+        self.witness: Account | None = None
         self.injected: list[str] = []
         self.killed_at: list[str] = []
         self.site: Installation
@@ -166,9 +168,11 @@ class Run:
         self._armed.discard(worker)
 
     def end(self, worker: WorkerProcess) -> None:
-        """SIGTERM; fails if it does not end well."""
+        """SIGTERM; fails if it does not end well. A process that has not come to its first line may just die of it."""
+        began = bool(worker.said())
         worker.signal(signal.SIGTERM)
-        assert 0 == self.await_end(worker), f"not 0 at SIGTERM\n{self.tell()}"
+        code = self.await_end(worker)
+        assert code == 0 or (code == -signal.SIGTERM and not began), f"{code} at SIGTERM\n{self.tell()}"
 
     def excuse(self, worker: WorkerProcess) -> None:
         """This worker may end by itself with an error: the fault is one that must end it."""
@@ -253,6 +257,19 @@ class Run:
 
     def finish(self) -> Verdict:
         """Lifts all faults, lets everything settle, stops all workers and judges; once per run."""
+        self._come_to_rest()
+        self.witness = observe(self.site, self.load.given)
+        return judge(self.witness, self.site.stages)
+
+    def finish_apart(self, processes: int) -> tuple[Verdict, Cost]:
+        """The same of a run whose log fits no memory: so many processes read and judge it, partition by partition."""
+        self._come_to_rest()
+        self.witness = from_afar(self.site, self.load.given)
+        with SideBySide(processes, self.witness, self.site.settings) as hands:
+            verdict = judge(self.witness, self.site.stages, hands)
+        return verdict, hands.cost
+
+    def _come_to_rest(self) -> None:
         self.lift()
         self.load.stop()
         self.at_strength()
@@ -268,8 +285,6 @@ class Run:
             worker.signal(signal.SIGTERM)
         codes = [self.await_end(worker) for worker in last]
         assert [0] * len(last) == codes, f"{codes} at SIGTERM\n{self.tell()}"
-        self.witness = observe(self.site, [*self.load.fed, *self.load.unknown])
-        return judge(self.witness, self.site.stages)
 
     def _cached(self) -> bool:
         """Whether the position of every lane with states is the end of its changelog, but for a last marker."""
@@ -305,7 +320,10 @@ class Run:
     def keep_evidence(self, folder: Path, *more: object) -> None:
         """Writes the witness, the logs and the metrics to a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "witness.pickle").write_bytes(pickle.dumps(self.witness))
+        if isinstance(self.witness, Afar):
+            self.witness.keep(folder)
+        else:
+            (folder / "witness.pickle").write_bytes(pickle.dumps(self.witness))
         (folder / "told.txt").write_text("\n".join([self.tell(), *map(str, more)]))
         for number, worker in enumerate(self.workers):
             (folder / f"worker-{number}.log").write_text(worker.said())

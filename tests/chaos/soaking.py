@@ -1,9 +1,9 @@
 """The arithmetic of a soak: fault windows, percentiles, takeovers, growth, and what was asked for. Pure.
 
-Times are seconds of one wall clock, memory is in MiB.
+Times are seconds of one wall clock, memory is in MB.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from statistics import median
 from typing import Final, NamedTuple
@@ -54,7 +54,7 @@ class Memory(NamedTuple):
     """What one worker was resident with."""
 
     at: float
-    mib: float
+    megabytes: float
 
 
 class Figure(NamedTuple):
@@ -84,9 +84,9 @@ def outside(journeys: Iterable[Journey], windows: Sequence[Window]) -> list[Jour
     return [one for one in journeys if not any(one.created <= w.end and one.seen >= w.begin for w in windows)]
 
 
-def between(journeys: Iterable[Journey], begin: float, end: float) -> list[Journey]:
+def between(journeys: Iterable[Journey], begin: float, end: float) -> Iterator[Journey]:
     """Those created within a time."""
-    return [one for one in journeys if begin <= one.created < end]
+    return (one for one in journeys if begin <= one.created < end)
 
 
 def takeover(looks: Sequence[Offsets], killed: float, places: Iterable[Place]) -> float | None:
@@ -118,8 +118,8 @@ def growth(samples: Sequence[Memory], begin: float, end: float) -> float | None:
     """
     length = end - begin
     early, smooth = begin + WARM_SHARE * length, SMOOTH_SHARE * length
-    first = [one.mib for one in samples if abs(one.at - early) <= smooth / 2]
-    last = [one.mib for one in samples if end - smooth <= one.at <= end]
+    first = [one.megabytes for one in samples if abs(one.at - early) <= smooth / 2]
+    last = [one.megabytes for one in samples if end - smooth <= one.at <= end]
     return median(last) / median(first) - 1 if first and last else None
 
 
@@ -147,7 +147,7 @@ def figures(
         Figure("takeover after a kill, the slowest", "s", slowest, session + TAKEOVER_BEYOND_SESSION),
         Figure("memory of the worker that is never killed: growth from minute 2 to 10", "%",
                None if grown is None else 100 * grown, 100 * MOST_GROWTH),
-        Figure("resident memory of any worker, the most", "MiB", peak, MOST_MEMORY),
+        Figure("resident memory of any worker, the most", "MB", peak, MOST_MEMORY),
     ]  # fmt: skip
 
 

@@ -1,55 +1,82 @@
 """Where lanes stand: states on the changelog and in Redis, control records, committed offsets."""
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from chaos.expected import Lane, Place, Stood, is_control
+from chaos.columns import Partition, Place, state_digest
+from chaos.counted import Tally, is_control
+from chaos.expected import Changed, Lane, Stood, controls_of
 from chaos.finding import Blame, named, place_text
-from chaos.witness import Cache, Partition, Witness
-from ownership_stream.lane.contract import Record
+from chaos.witness import Account, Keys, LaneCache
+from ownership_stream.lane.contract import CONTROL_KEY
 from ownership_stream.store import due_of
 
-Changed = dict[str, tuple[bytes, int]]
-"""Record id -> its state after a transaction, and the input offset that made it."""
+
+class Logged(NamedTuple):
+    """A record of a changelog: a control record, or a state by its digest (None: a tombstone)."""
+
+    offset: int
+    key: bytes | None
+    state: bytes | None
+    stood: Stood | None
 
 
-def check(witness: Witness, lane: Lane, by_partition: Mapping[Partition, Sequence[Record]], blame: Blame) -> None:
-    """Everything that one lane left beside its outputs."""
-    _check_offsets(witness, lane, blame)
-    _check_controls(witness, lane, blame)
-    topic = lane.step.state_topic
-    if topic is not None:
-        _check_changelog(lane, by_partition.get((topic, lane.id.partition), ()), blame)
-        _check_cache(witness, lane, witness.cache[topic], blame)
+class Changelog(NamedTuple):
+    """One partition of a state topic, and what of it is counted."""
+
+    where: Partition
+    records: list[Logged]
+    tally: Tally
+
+    @property
+    def controls(self) -> list[Stood]:
+        """Its control records."""
+        return [one.stood for one in self.records if one.stood is not None]
+
+
+def changelog(account: Account, where: Partition) -> Changelog:
+    """Reads one: the states are let go once their digests are known."""
+    found = Changelog(where, [], Tally())
+    keys: dict[bytes, bytes] = {}
+    for record in account.read(where):
+        found.tally.note(record)
+        key, state, stood = record.key, None, None
+        if key == CONTROL_KEY.encode():
+            [stood] = controls_of([(record.offset, record.value)])
+        elif record.value is not None:
+            state = state_digest(record.value)
+        found.records.append(Logged(record.offset, None if key is None else keys.setdefault(key, key), state, stood))
+    return found
+
+
+def check(account: Account, lane: Lane, log: Changelog | None, blame: Blame) -> None:
+    """Everything that one lane left beside its outputs; `log` is its changelog, if it has one."""
+    _check_offsets(account, lane, blame)
+    _check_controls(account, lane, (account.control_topic, 0) if log is None else log.where, blame)
+    if log is not None:
+        _check_changelog(lane, log, blame)
+        cache = account.cached(log.where)
+        _check_cache(lane, cache, blame)
+        _check_position(account, lane, log.where, cache.position, blame)
 
 
 def check_nobodys(
-    witness: Witness, lanes: Sequence[Lane], by_partition: Mapping[Partition, Sequence[Record]], blame: Blame
+    keys: Mapping[str, Keys], lanes: Iterable[Partition], strangers: Iterable[Place], blame: Blame
 ) -> None:
-    """Control records, keys and partitions that are no lane's."""
-    lanes_of = {(lane.step.state_topic, lane.id.partition) for lane in lanes if lane.step.state_topic is not None}
-    controls = {
-        (witness.control_topic, 0, stood.offset)
-        for lane in lanes
-        if not lane.step.state_topic
-        for stood in lane.controls
-    }
-    for (topic, partition), records in by_partition.items():
-        for record in records if topic == witness.control_topic else ():
-            place = (topic, partition, record.offset)
-            if place not in controls:
-                blame.find("control", place, "is no lane's control record")
-    for topic, cache in witness.cache.items():
-        for key in cache.strange:
+    """Keys and control records that are no lane's; `lanes` are the partitions of state topics that have one."""
+    for place in strangers:
+        blame.find("control", place, "is no lane's control record")
+    known = set(lanes)
+    for topic, found in keys.items():
+        for key in found.strange:
             blame.find("redis", None, f"a key under the prefix of `{topic}` is none of ours: {len(key)} characters")
-        strays = {partition for partition, _ in cache.states} | set(cache.positions) | set(cache.due)
-        for partition in sorted(where for where in strays if (topic, where) not in lanes_of):
+        for partition in sorted(where for where in found.partitions if (topic, where) not in known):
             blame.find("redis", None, f"keys of `{topic}`[{partition}], which no lane has")
 
 
-def _check_offsets(witness: Witness, lane: Lane, blame: Blame) -> None:
+def _check_offsets(account: Account, lane: Lane, blame: Blame) -> None:
     """The committed offset is that of the control record, and within the log."""
-    start, end = witness.starts[lane.where], witness.ends[lane.where]
+    start, end = account.starts[lane.where], account.ends[lane.where]
     if start > 0:
         blame.find("unjudged", lane.place(start), f"`{lane.id}` begins there: what was before cannot be judged")
     if lane.committed is not None and lane.committed > end:
@@ -59,75 +86,66 @@ def _check_offsets(witness: Witness, lane: Lane, blame: Blame) -> None:
         blame.find("behind" if (lane.committed or 0) < (lane.next or 0) else "beyond", None, text)
 
 
-def _check_controls(witness: Witness, lane: Lane, blame: Blame) -> None:
+def _check_controls(account: Account, lane: Lane, where: Partition, blame: Blame) -> None:
     """Each says what its lane's input is, in ascending order."""
-    topic, partition = _control_partition(witness, lane)
-    partitions = sum(where[0] == lane.id.topic for where in witness.ends)
+    partitions = sum(one[0] == lane.id.topic for one in account.ends)
     reached = 0
     for stood in lane.controls:
-        place, control = (topic, partition, stood.offset), stood.control
+        place, control = (*where, stood.offset), stood.control
         if control is None:
             blame.find("control", place, f"is in no lane's bytes, though its key is that of {lane.id}")
             continue
-        if (control.input_id, control.partitions) != (witness.topic_ids[lane.id.topic], partitions):
+        if (control.input_id, control.partitions) != (account.topic_ids[lane.id.topic], partitions):
             blame.find("control", place, f"names another input than that of {lane.id}")
         if control.next <= reached:
             blame.find("control", place, f"says that {lane.id} stands at {control.next}, after {reached}")
         reached = max(reached, control.next)
 
 
-def _control_partition(witness: Witness, lane: Lane) -> Partition:
-    if lane.step.state_topic is None:
-        return witness.control_topic, 0
-    return lane.step.state_topic, lane.id.partition
-
-
-def _check_changelog(lane: Lane, records: Sequence[Record], blame: Blame) -> None:
+def _check_changelog(lane: Lane, log: Changelog, blame: Blame) -> None:
     """Between one control record and the next stand the states that the inputs between them leave, each once.
 
     A transaction ends with a marker, which takes an offset: where one is, a control record must stand before it.
     """
-    offsets = [offset for offset, _ in lane.changed]
-    controls = iter(lane.controls)
-    begin, held = 0, list[Record]()
-    before: Record | None = None
-    for record in records:
+    begin, held = 0, list[Logged]()
+    before: Logged | None = None
+    for record in log.records:
         if before is not None and record.offset > before.offset + 1 and not is_control(before.key):
-            blame.find("control", _place(before), "a transaction ends without a control record")
+            blame.find("control", (*log.where, before.offset), "a transaction ends without a control record")
         before = record
         if not is_control(record.key):
             held.append(record)
-            continue
-        stood = next(controls, Stood(record.offset, None))
-        if stood.control is not None:
-            end = stood.control.next
-            some = lane.changed[bisect_left(offsets, begin) : bisect_left(offsets, end)]
-            changed: Changed = {name: (state, at) for at, states in some for name, state in states.items()}
-            _compare(lane, held, changed, record, blame)
+        elif record.stood is None:
+            blame.find("control", (*log.where, record.offset), "is no lane's control record")
+        elif record.stood.control is not None:
+            end = record.stood.control.next
+            _compare(lane, log.where, held, lane.left(begin, end), record, blame)
             begin, held = max(begin, end), []
     for record in held:
-        blame.find("wrong state", _place(record), "stands after the last control record")
+        blame.find("wrong state", (*log.where, record.offset), "stands after the last control record")
 
 
-def _compare(lane: Lane, held: Sequence[Record], changed: Changed, control: Record, blame: Blame) -> None:
+def _compare(
+    lane: Lane, where: Partition, held: Sequence[Logged], changed: Changed, control: Logged, blame: Blame
+) -> None:
     """The states of one transaction."""
     for record in held:
+        place = (*where, record.offset)
         name = None if record.key is None else record.key.decode("utf-8", "replace")
         state, at = changed.pop(name, (None, -1)) if name is not None else (None, -1)
         if name is None or state is None:
-            blame.find("wrong state", _place(record), f"no input of its transaction changes {named(name or '')}")
-        elif state != record.value:
-            text = f"the state of {named(name)} at {place_text(_place(record))} is not the one that it leaves"
+            blame.find("wrong state", place, f"no input of its transaction changes {named(name or '')}")
+        elif state != record.state:
+            text = f"the state of {named(name)} at {place_text(place)} is not the one that it leaves"
             blame.charge(lane.place(at), "wrong state", text)
     for name, (_, at) in changed.items():
-        text = f"the state of {named(name)} is missing before {place_text(_place(control))}"
+        text = f"the state of {named(name)} is missing before {place_text((*where, control.offset))}"
         blame.charge(lane.place(at), "wrong state", text)
 
 
-def _check_cache(witness: Witness, lane: Lane, cache: Cache, blame: Blame) -> None:
-    """Redis holds the last states, no others, and says how far they go."""
-    partition = lane.id.partition
-    there = {name: state for (where, name), state in cache.states.items() if where == partition}
+def _check_cache(lane: Lane, cache: LaneCache, blame: Blame) -> None:
+    """Redis holds the last states, and no others."""
+    there = dict(cache.states)
     for name, state in lane.final.items():
         found = there.pop(name, None)
         if found != state:
@@ -136,27 +154,19 @@ def _check_cache(witness: Witness, lane: Lane, cache: Cache, blame: Blame) -> No
     for name in there:
         blame.find("redis", None, f"a state of {named(name)} in the lane of {lane.id}, which never had one")
     waiting = {name: due for name, state in lane.final.items() if (due := due_of(state))}
-    found_due = cache.due.get(partition, {})
-    for name in waiting.keys() | found_due.keys():
-        if waiting.get(name) != found_due.get(name):
-            text = f"{named(name)} is due at {found_due.get(name)} in redis, and at {waiting.get(name)} by its state"
+    for name in waiting.keys() | cache.due.keys():
+        if waiting.get(name) != cache.due.get(name):
+            text = f"{named(name)} is due at {cache.due.get(name)} in redis, and at {waiting.get(name)} by its state"
             blame.find("redis", None, text)
-    _check_position(witness, lane, cache.positions.get(partition), blame)
 
 
-def _check_position(witness: Witness, lane: Lane, position: bytes | None, blame: Blame) -> None:
+def _check_position(account: Account, lane: Lane, where: Partition, position: bytes | None, blame: Blame) -> None:
     """After the last transaction the position is behind its control record; a lane that caught up, at the end."""
-    topic = lane.step.state_topic
-    if position is None or topic is None:
+    if position is None:
         if lane.controls:
             blame.find("redis", None, f"no position of {lane.id}")
         return
     holder, _, offset = position.decode("ascii", "replace").rpartition(":")
-    first = lane.controls[-1].offset + 1 if lane.controls else 0
-    end = witness.ends[topic, lane.id.partition]
+    first, end = lane.controls[-1].offset + 1 if lane.controls else 0, account.ends[where]
     if not holder or not offset.isdecimal() or not first <= int(offset) <= end:
         blame.find("redis", None, f"the position of {lane.id} is not between {first} and {end}")
-
-
-def _place(record: Record) -> Place:
-    return record.topic, record.partition, record.offset

@@ -1,7 +1,8 @@
 """The judge, on invented histories: it passes a right one, and names each fault on the input that it befell."""
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaos.apart import SideBySide
 from chaos.clinic import ehr_event
-from chaos.expected import Place, is_control
+from chaos.columns import Partition, Place, Receipts
+from chaos.counted import is_control
 from chaos.invented import (
     CHANGES,
     SETTINGS,
@@ -118,6 +121,43 @@ def test_batches_decide_like_their_records_one_by_one() -> None:
     for seed in range(10, 13):
         verdict = judge(story(seed, events=400).witness(), STAGES)
         assert verdict.ok, str(verdict)
+
+
+def test_each_partition_is_read_by_itself_and_once() -> None:
+    """What stands there is never in memory as a whole; only where changes came from nobody, they are read again."""
+    reads: Counter[Partition] = Counter()
+
+    class Counting(Witness):
+        def read(self, where: Partition) -> Iterable[Record]:
+            reads[where] += 1
+            return iter(super().read(where))
+
+    assert judge(Counting(**vars(story(3).witness())), STAGES).ok
+    assert reads.keys() == right(3).ends.keys()
+    assert {1, 2} == set(reads.values())
+    assert {CHANGES} == {topic for (topic, _), number in reads.items() if number > 1}
+
+
+def test_side_by_side_the_verdict_is_the_same() -> None:
+    """By processes that share nothing with this one, of a history that lacks an output and has another state."""
+    state = right().records[STATES][0]
+    witness = instead(without(right(), an_output(OUTPUTS[1])), state, state._replace(value=b"other"))
+    with SideBySide(2, witness, SETTINGS) as hands:
+        apart = judge(witness, STAGES, hands)
+    verdict = judge(witness, STAGES)
+    assert (faults(verdict), verdict.findings) == (faults(apart), apart.findings)
+    assert {"lost", "wrong state"} == set(faults(apart).values())
+    assert (verdict.counted, verdict.tally, str(verdict)) == (apart.counted, apart.tally, str(apart))
+    assert len(hands.cost.megabytes) in (2, 3)
+
+
+def test_receipts_say_what_was_given_and_where_it_stands() -> None:
+    """As the load's own records would, without their bytes."""
+    receipts = Receipts(["a", "b"])
+    first, second = receipts.give("b", b"k", b"v"), receipts.give("a", None, b"w")
+    receipts.stands(second, 3, 7)
+    assert [("b", None, None, Fed("b", None, None, b"k", b"v").digest)] == list(receipts)[first:second]
+    assert [("a", 3, 7, Fed("a", 3, 7, None, b"w").digest)] == list(receipts)[second:]
 
 
 def test_an_unsettled_input_is_unknown() -> None:

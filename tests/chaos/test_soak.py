@@ -74,7 +74,7 @@ def test_growth_is_measured_from_a_fifth_of_the_time_to_its_end() -> None:
     samples = [Memory(second, 50.0 if second < 100 else 100.0) for second in range(590)]
     samples[120] = Memory(120, 900.0)
     samples += [Memory(second, 104.0) for second in range(570, 601)]
-    found = growth([one for one in samples if one.mib != 100.0 or one.at < 570], 0, 600)
+    found = growth([one for one in samples if one.megabytes != 100.0 or one.at < 570], 0, 600)
     assert pytest.approx(0.04) == found
 
 

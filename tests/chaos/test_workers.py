@@ -10,6 +10,8 @@ from time import monotonic, sleep
 import pytest
 from confluent_kafka import Message, Producer
 
+from chaos.afar import from_afar
+from chaos.apart import SideBySide
 from chaos.clinic import clinic
 from chaos.installation import DEADLINE, Installation, WorkerProcess
 from chaos.judge import compare_metrics, judge
@@ -26,7 +28,8 @@ def site(broker: TestBroker, embedded: Embedded) -> Installation:
     """An installation of the test's own."""
     if not broker.real or shutil.which("redis-server") is None:
         pytest.skip("needs a real Kafka and a redis-server: the mock broker isolates no transactions")
-    return Installation(broker.bootstrap, embedded.redis_url, partitions=4, source_partitions=2)
+    said = {"session_timeout_seconds": 4.0}
+    return Installation(broker.bootstrap, embedded.redis_url, partitions=4, source_partitions=2, said=said)
 
 
 def feed(site: Installation, events: Sequence[Event]) -> list[Fed]:
@@ -54,7 +57,7 @@ def await_changes(site: Installation, number: int) -> None:
     deadline = monotonic() + DEADLINE
     while (there := len(site.records(site.settings.topic_changes))) < number:
         assert monotonic() < deadline, f"{there} of {number} changes"
-        sleep(0.5)
+        sleep(0.1)
 
 
 def await_ready(worker: WorkerProcess) -> None:
@@ -114,3 +117,8 @@ def test_undisturbed_the_metrics_are_the_records(site: Installation) -> None:
     verdict = judge(witness, site.stages)
     assert verdict.ok, str(verdict)
     assert [] == compare_metrics(scrapes, witness, killed=False, counted=verdict.counted)
+    account = from_afar(site, fed)
+    with SideBySide(2, account, site.settings) as hands:
+        apart = judge(account, site.stages, hands)
+    assert str(verdict) == str(apart)
+    assert [] == compare_metrics(scrapes, account, killed=False, counted=apart.counted, told=apart.tally)

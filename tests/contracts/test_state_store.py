@@ -174,12 +174,16 @@ class RedisContract(StoreContract):
 
     @pytest.mark.parametrize("vanished", ["states", "due"])
     def test_no_key_of_a_lane_vanishes_unseen(self, client: "redis.Redis", store: StateStore, vanished: str) -> None:
-        """Whichever key is evicted or deleted: the holder is displaced, and who takes the lane begins anew."""
+        """Whichever key is evicted or deleted: the holder is displaced, and who takes the lane begins anew.
+
+        An idle holder finds out by saving nothing (`Lane.serve`).
+        """
         held = Position("a", 1)
         store.save(PREFIX, self.taken(store), held, {"x": due_at(5)})
         client.delete(PREFIX + vanished)
-        with pytest.raises(DisplacedError):
-            store.save(PREFIX, held, Position("a", 2), {"y": b"1"})
+        for new, states in ((held, {}), (Position("a", 2), {"y": b"1"})):
+            with pytest.raises(DisplacedError):
+                store.save(PREFIX, held, new, states)
         assert store.take(PREFIX, "b") is None
 
 

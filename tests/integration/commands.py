@@ -14,7 +14,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from chaos.installation import Installation, WorkerProcess
-from ownership_stream.lane import Broker, LaneConfig
+from chaos.witness import await_settled
 
 DEADLINE = 120.0
 SRC = Path(__file__).parents[2] / "src"
@@ -25,7 +25,7 @@ def until(true: Callable[[], bool], what: str) -> None:
     deadline = monotonic() + DEADLINE
     while not true():
         assert monotonic() < deadline, f"{what} did not come within {DEADLINE:.0f} s"
-        sleep(0.1)
+        sleep(0.05)
 
 
 def feed(site: Installation, events: Iterable[tuple[str, bytes, bytes]]) -> int:
@@ -62,20 +62,7 @@ def working(site: Installation, **said: Any) -> Iterator[WorkerProcess]:
 
 def settled(site: Installation) -> None:
     """Returns when the workers have settled everything that is on their topics."""
-    settings = site.settings
-    broker = Broker(LaneConfig(app=site.name, client={"bootstrap.servers": site.bootstrap, "log_level": 0}))
-    try:
-        for topic in (*site.sources.values(), settings.topic_changes, settings.topic_matches, settings.topic_changes):
-            until(lambda topic=topic: _settled(site, broker, topic), f"the end of `{topic}`")  # type: ignore[misc]
-    finally:
-        broker.close()
-
-
-def _settled(site: Installation, broker: Broker, topic: str) -> bool:
-    ends: dict[int, int] = {}
-    for message in site.records(topic):
-        ends[message.partition() or 0] = (message.offset() or 0) + 1
-    return all((broker.committed(topic, partition) or 0) >= end for partition, end in ends.items())
+    await_settled(site, seconds=DEADLINE)
 
 
 def command(site: Installation, *arguments: str, **said: Any) -> tuple[int, str, str]:

@@ -121,7 +121,7 @@ class Stream:
         deadline = monotonic() + DEADLINE
         try:
             while monotonic() < deadline:
-                for message in reader.consume(1_000, 0.2):
+                for message in reader.consume(1_000, 0.05):
                     error = message.error()
                     if error is None:
                         messages.append(message)

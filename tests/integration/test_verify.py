@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis
-from confluent_kafka import TopicPartition
+from confluent_kafka import OFFSET_END, TopicPartition
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # exported, not by PEP 484's letter
 from pydantic import SecretStr
 
@@ -214,7 +214,7 @@ def test_beside_workers_under_load_there_is_no_false_alarm(servers: tuple[str, s
     events, enough = clinic(11, patients=30), threading.Event()
 
     def load() -> None:
-        while not enough.is_set():
+        while not enough.wait(0.2):  # each look decides all of it again: more would only take longer
             feed(site, islice(events, 40))
 
     feeding = threading.Thread(target=load)
@@ -242,44 +242,39 @@ def site_worker(site: Installation) -> Any:
     return closing(site.worker())
 
 
-def test_a_log_without_its_beginning_cannot_be_decided_again_and_says_so(servers: tuple[str, str]) -> None:
-    """Retention took the first changes: the states are compared with Redis only, and the exit code is its own."""
+def test_what_retention_took_is_not_verified_and_said_and_the_rest_is(servers: tuple[str, str]) -> None:
+    """First of the conflicts, then all of them, then the first changes: then states are compared with Redis only."""
     site = Installation(*servers, partitions=1, source_partitions=1)
     with working(site):
-        feed(site, islice(clinic(5, patients=3), 60))
+        feed(site, islice(clinic(5, patients=3), 200))
         settled(site)
-    gone = TopicPartition(site.settings.topic_changes, 0, 5)
-    for answer in site.admin.delete_records([gone]).values():
-        answer.result(30)
+    topic, changes = site.settings.topic_conflicts, site.settings.topic_changes
+    conflicts = site.records(topic)
+    number = len(conflicts)
+    whole = shown(site, "verify", "--outputs")[1]["lanes"][0]["outputs"]
+    delete_before(site, topic, conflicts[number // 2].offset() or 0)
+    code, page = shown(site, "verify", "--outputs")
+    assert (ExitCode.OK, whole - number // 2) == (code, page["lanes"][0]["outputs"])
+    delete_before(site, topic, OFFSET_END)
+    code, page = shown(site, "verify", "--outputs")
+    assert (ExitCode.INCOMPLETE, whole - number) == (code, page["lanes"][0]["outputs"])
+    assert page["lanes"][0]["unverified"] == [f"`{topic}` holds none of its {number} outputs any more"]
+
+    delete_before(site, changes, 5)
     code, page = shown(site, "verify", "--outputs")
     assert (ExitCode.INCOMPLETE, 0, 1) == (code, page["differences"], page["unverified"])
     lane = page["lanes"][0]
     assert (3, 3, 0) == (lane["records"], lane["in_redis"], lane["changes"])
-    why = f"the changes before offset 5 of `{site.settings.topic_changes}` are gone (retention)"
+    why = f"the changes before offset 5 of `{changes}` are gone (retention)"
     assert [f"{why}: its states are compared with the store only"] == lane["unverified"]
     code, out, _ = command(site, "verify")
     assert (ExitCode.INCOMPLETE, "no difference in what could be verified") == (code, out.splitlines()[-1])
 
 
-def test_outputs_are_compared_as_far_as_retention_has_left_them(servers: tuple[str, str]) -> None:
-    """The first conflicts are gone, the rest is as it must be; with all gone it is said."""
-    site = Installation(*servers, partitions=1, source_partitions=1)
-    with working(site):
-        feed(site, islice(clinic(5, patients=3), 200))
-        settled(site)
-    topic = site.settings.topic_conflicts
-    number = len(site.records(topic))
-    whole = shown(site, "verify", "--outputs")[1]["lanes"][0]["outputs"]
-    cut = (site.records(topic)[number // 2]).offset() or 0
-    for answer in site.admin.delete_records([TopicPartition(topic, 0, cut)]).values():
+def delete_before(site: Installation, topic: str, offset: int) -> None:
+    """Takes the first records of partition 0, as retention does."""
+    for answer in site.admin.delete_records([TopicPartition(topic, 0, offset)]).values():
         answer.result(30)
-    code, page = shown(site, "verify", "--outputs")
-    assert (ExitCode.OK, whole - number // 2) == (code, page["lanes"][0]["outputs"])
-    for answer in site.admin.delete_records([TopicPartition(topic, 0, -1)]).values():
-        answer.result(30)
-    code, page = shown(site, "verify", "--outputs")
-    assert (ExitCode.INCOMPLETE, whole - number) == (code, page["lanes"][0]["outputs"])
-    assert page["lanes"][0]["unverified"] == [f"`{topic}` holds none of its {number} outputs any more"]
 
 
 def test_each_part_of_the_log_is_decided_by_the_matrix_and_mode_of_its_time(
@@ -322,6 +317,10 @@ def test_what_cannot_be_verified_as_asked_is_one_line(site: Installation, argume
     code, out, err = command(site, "verify", *arguments)
     assert (ExitCode.USAGE, "", 1) == (code, out, len(err.splitlines()))
     assert line in err
+
+
+def test_a_number_of_partitions_that_is_not_the_topics_is_told(site: Installation) -> None:
+    """The setting and the topics must say the same."""
     code, _, err = command(site, "verify", partitions="3")
     assert ExitCode.USAGE == code
     assert "has 2 partitions and the setting `partitions` says 3" in err

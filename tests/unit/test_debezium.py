@@ -374,6 +374,19 @@ def test_colons_in_values_are_no_suspicion_for_long() -> None:
     assert {"program": "metabolic", "diagnoses": '{"code":"E66.9","note":"a : b"}'} == change.fields["conditions"]
 
 
+@pytest.mark.parametrize(
+    "old", [{}, {"city": "Colon: town"}, {"diagnoses": '{"code":"E66.9"}'}, {"created_at": {"a": [1]}}]
+)
+def test_what_the_row_before_holds_hides_no_key_that_stands_twice(old: dict[str, Any]) -> None:
+    """It is never looked at: its keys and its colons make up for none of the row's, and are no suspicion either."""
+    text = packed(ehr_event() | {"before": PATIENT_ROW | old})
+    row_at = text.index(b'"after":')
+    twice = text[:row_at] + text[row_at:].replace(b'"email":', b'"email":null,"email":', 1)
+
+    assert one(from_ehr(ehr_event())) == one(from_ehr(text))
+    assert "duplicate_key" == refused(from_ehr, twice).reason
+
+
 def test_an_ignored_column_may_hold_anything() -> None:
     """Even an object with colons and keys of its own."""
     assert one(from_ehr(ehr_event())) == one(from_ehr(ehr_event(created_at={"a": [1, {"b": "x:y"}], "c": '":'})))

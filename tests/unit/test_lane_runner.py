@@ -11,7 +11,8 @@ from lane_kit import Notes
 from ownership_stream.errors import UnavailableError
 from ownership_stream.lane import Batch, LaneBrokenError, LaneId, LaneRefusedError, LaneRunner
 from ownership_stream.lane import runner as runner_module
-from ownership_stream.lane.runner import blame
+from ownership_stream.lane.room import Room
+from ownership_stream.lane.runner import INBOX_BYTES, blame
 
 TP = ("ownership.changes", 0)
 
@@ -106,7 +107,8 @@ class Life:
         self.lane, self.feed, self.notes = FakeLane(), FakeFeed(), Notes()
         self.slept: list[float] = []
         lane: Any = self.lane
-        self.runner = LaneRunner(lane, self.feed, self.notes, sleep=self.sleep)
+        self.room = Room(100, patience=3_600)
+        self.runner = LaneRunner(lane, self.feed, self.notes, room=self.room, sleep=self.sleep)
         self.task: asyncio.Task[None] | None = None
 
     async def sleep(self, seconds: float) -> None:
@@ -120,10 +122,10 @@ class Life:
         await self.feed.began.wait()
         await self.until(lambda: self.runner._flow is not None)
 
-    def deliver(self, begin: int, flow: int | None = None, fault: str | None = None) -> None:
-        """Hands over a batch of one record."""
+    def deliver(self, begin: int, flow: int | None = None, fault: str | None = None, size: int = 0) -> None:
+        """Hands over a batch of one record, of so many bytes."""
         number = self.feed.flow if flow is None else flow
-        self.runner.deliver(Batch(*TP, begin, begin + 1, ["record"], number, fault))
+        self.runner.deliver(Batch(*TP, begin, begin + 1, ["record"], number, fault, size))
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Returns when it holds."""
@@ -187,10 +189,57 @@ def test_a_full_inbox_holds_the_feed_and_an_empty_one_releases_it() -> None:
         assert 4 == life.runner.queued  # the one at work too: if it hangs, that is lag
         assert 1 == life.feed.asked.count("hold")
         life.lane.gate.set()
-        await life.until(lambda: [0, 1, 2, 3] == life.lane.settled)
-        assert 0 == life.runner.queued
+        await life.until(lambda: [0, 1, 2, 3] == life.lane.settled and 0 == life.runner.queued)
 
     assert 1 == live(story).feed.asked.count("release")
+
+
+def test_one_heavy_batch_fills_an_inbox_too() -> None:
+    """It is bounded in bytes as well, and released when the heavy one is taken out."""
+
+    async def story(life: Life) -> None:
+        life.lane.gate.clear()
+        await life.begin()
+        life.deliver(0)
+        await life.until(life.lane.inside.is_set)
+        life.deliver(1, size=INBOX_BYTES)
+        assert 1 == life.feed.asked.count("hold")
+        life.lane.gate.set()
+        await life.until(lambda: [0, 1] == life.lane.settled)
+
+    assert 1 == live(story).feed.asked.count("release")
+
+
+def test_a_batch_waits_for_room_and_gives_it_back() -> None:
+    """Others have all of it first; a batch that has to be run again holds none while it waits."""
+
+    async def story(life: Life) -> None:
+        await life.room.take(100)
+        await life.begin()
+        life.lane.faults.append(UnavailableError("redis: away"))
+        life.deliver(0, size=60)
+        await life.until(lambda: 0 == life.runner._inbox.qsize())
+        assert not life.lane.inside.is_set()
+        life.room.give(100)
+        await life.until(lambda: [0] == life.lane.settled and 0 == life.room.used)
+
+    live(story)
+
+
+def test_a_stopped_lane_gives_its_room_back_when_its_thread_ends() -> None:
+    """Until then what it has at work takes memory."""
+
+    async def story(life: Life) -> None:
+        life.lane.gate.clear()
+        await life.begin()
+        life.deliver(0, size=60)
+        await life.until(life.lane.inside.is_set)
+        await life.runner.stop(0.0)
+        assert 60 == life.room.used
+        life.lane.gate.set()
+        await life.until(lambda: 0 == life.room.used)
+
+    live(story)
 
 
 def test_a_lane_waits_while_something_is_away_and_says_so() -> None:

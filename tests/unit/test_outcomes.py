@@ -102,8 +102,7 @@ def test_an_explanation_names_whose_it_is_and_what_to_do_instead() -> None:
         MATRIX, MATRIX.fields["date_of_birth"], OUTCOMES["rejected", "owner_policy"], "crm", care_started=False
     )
     assert (
-        "the EHR owns `Date of birth`, and this writer has no grant for it here; "
-        "it may be changed by anyone in the EHR"
+        "the EHR owns `Date of birth`, and this writer has no grant for it here; it may be changed by anyone in the EHR"
     ) == line
 
 

@@ -545,8 +545,11 @@ def simulate(tmp_path: Path, text: str, *arguments: str) -> int:
     return run([*arguments, "simulate", str(path), "--matrix", str(MATRIX_FILE)])
 
 
-def test_a_run_as_expected_exits_with_0_and_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line for each scenario, and the sum last."""
+def test_a_run_as_expected_exits_with_0_and_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line for each scenario, and the sum last; the first line names the file, however long its path."""
+    monkeypatch.setenv("COLUMNS", "500")
     assert ExitCode.OK == simulate(tmp_path, STORY + "  then: {email: applied}\n")
     lines = capsys.readouterr().out.splitlines()
     assert ["  ✓ a story", "1 scenario, 1 as expected"] == lines[1:]

@@ -24,7 +24,9 @@ def rows(*weights: int) -> list[Row]:
 def test_pieces_hold_every_record_in_order_and_stay_within_the_size(weights: list[int], size: int) -> None:
     """Only a single record may be larger than a piece."""
     records = rows(*weights)
-    pieces = list(Limits(10, size).cut(records))
+    cut = list(Limits(10, size).cut(records))
+    pieces = [piece for piece, _ in cut]
+    assert [sum(len(row.value or b"") for row in piece) for piece in pieces] == [weight for _, weight in cut]
     assert records == [record for piece in pieces for record in piece]
     assert all(piece for piece in pieces)
     assert all(len(piece) == 1 or sum(len(row.value or b"") for row in piece) <= size for piece in pieces)

@@ -108,7 +108,8 @@ class Batch(NamedTuple):
 
     `begin` is the end of the previous batch handed over (or where the flow started), `end` the offset after this
     one, markers included: a record that got lost on the way shows as a gap between the two. `flow` tells the
-    batches after one seek from those after another. `fault` stands in for records when the fetch failed.
+    batches after one seek from those after another. `fault` stands in for records when the fetch failed. `size` is what
+    keys and values weigh, in bytes.
     """
 
     topic: str
@@ -118,6 +119,7 @@ class Batch(NamedTuple):
     records: Sequence[Any]  # anything with the attributes of `Record`: made into one in the lane's thread
     flow: int
     fault: str | None = None
+    size: int = 0
 
 
 class Timings(NamedTuple):

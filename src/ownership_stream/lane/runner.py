@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 from ownership_stream.errors import OwnershipError, UnavailableError
 from ownership_stream.lane.commit import Lane
 from ownership_stream.lane.contract import Batch, LaneBrokenError, LaneId, LaneRefusedError, Observer
+from ownership_stream.lane.room import Room
 
 _T = TypeVar("_T")
 
@@ -19,8 +20,12 @@ FATAL_IN_A_ROW: Final = 5
 FIRST_WAIT: Final = 0.1
 LONGEST_WAIT: Final = 5.0
 IDLE_SECONDS: Final = 5.0
-# Batches that may wait while one is worked on; the transport may hand over one more that was on its way.
+# Batches that may wait while one is worked on, and their bytes; the transport may hand over one more that was on its
+# way.
 INBOX: Final = 2
+INBOX_BYTES: Final = 1024 * 1024
+# What all lanes may have at work where nobody says otherwise, in bytes.
+ROOM_BYTES: Final = 4 * INBOX_BYTES
 
 
 class Feed(Protocol):
@@ -46,7 +51,8 @@ class Feed(Protocol):
 class LaneRunner:
     """Keeps one lane at work while its partition is ours.
 
-    `sleep` waits that many seconds. `run` ends only by `stop`, or with the error that must end the process.
+    `room` is what all lanes of the process share for what they have at work. `sleep` waits that many seconds. `run`
+    ends only by `stop`, or with the error that must end the process.
     """
 
     def __init__(
@@ -55,7 +61,9 @@ class LaneRunner:
         feed: Feed,
         observer: Observer,
         *,
+        room: Room | None = None,
         inbox: int = INBOX,
+        inbox_bytes: int = INBOX_BYTES,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.id: Final[LaneId] = lane.id
@@ -64,8 +72,11 @@ class LaneRunner:
         self._feed = feed
         self._observer = observer
         self._sleep = sleep
+        self._room = room or Room(ROOM_BYTES)
         self._depth = inbox
+        self._most_bytes = inbox_bytes
         self._inbox: asyncio.Queue[Batch] = asyncio.Queue()
+        self._inbox_bytes = 0
         self._queued = 0
         self._held = False
         self._flow: int | None = None
@@ -93,8 +104,9 @@ class LaneRunner:
         if batch.flow != self._flow:
             return
         self._inbox.put_nowait(batch)
+        self._inbox_bytes += batch.size
         self._queued += len(batch.records)
-        if self._inbox.qsize() >= self._depth and not self._held:
+        if self._full and not self._held:
             self._held = True
             self._feed.hold(self.id.topic, self.id.partition)
 
@@ -109,8 +121,9 @@ class LaneRunner:
             elif batch.fault is not None:
                 await self._reopen(batch.fault)
             elif batch.flow == self._flow:
-                await self._until_done(partial(self._lane.process, batch))
+                await self._until_done(partial(self._lane.process, batch), batch.size)
                 self._queued -= len(batch.records)
+            del batch  # while the lane waits for the next one, this one must not take memory
 
     async def stop(self, grace: float) -> None:
         """Ends the lane's life.
@@ -131,15 +144,23 @@ class LaneRunner:
         self._lane.close()
         self._observer.stopped(self.id)
 
-    async def _until_done(self, work: Callable[[], None] | None) -> None:
-        """Does it with a lane that has its standing (None: only starts the lane), however often it takes."""
+    @property
+    def _full(self) -> bool:
+        return self._inbox.qsize() >= self._depth or self._inbox_bytes >= self._most_bytes
+
+    async def _until_done(self, work: Callable[[], None] | None, size: int = 0) -> None:
+        """Does it with a lane that has its standing (None: only starts the lane), however often it takes.
+
+        `size` are the bytes that it has at work; while the lane waits for what is away they count for nothing.
+        """
         pause = FIRST_WAIT
         while True:
             try:
                 if not self._lane.standing:
                     await self._in_thread(self._lane.start)
                 if work is not None:
-                    await self._in_thread(work)
+                    await self._room.take(size)
+                    await self._in_thread(work, size=size)
             except UnavailableError as error:
                 self._wait_for(str(error))
             except LaneBrokenError as error:
@@ -165,6 +186,7 @@ class LaneRunner:
         self._feed.end(self.id.topic, self.id.partition)
         while not self._inbox.empty():
             self._inbox.get_nowait()
+        self._inbox_bytes = 0
         self._queued = 0
         self._lane.close()
         await self._sleep(FIRST_WAIT)
@@ -177,25 +199,33 @@ class LaneRunner:
 
     async def _take(self) -> Batch | None:
         """The next batch, or None after a while of idleness."""
+        # Not sooner: what comes meanwhile is one batch then, where many small ones would each cost a transaction.
         if self._held and self._inbox.qsize() < self._depth:
             self._held = False
             self._feed.release(self.id.topic, self.id.partition)
         try:
             # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes together with the batch.
             async with asyncio.timeout(IDLE_SECONDS):
-                return await self._inbox.get()
+                batch = await self._inbox.get()
         except TimeoutError:
             return None
+        self._inbox_bytes -= batch.size
+        return batch
 
     def _wait_for(self, reason: str) -> None:
         if reason != self.reason:
             self._observer.waiting(self.id, reason)
         self.reason = reason
 
-    async def _in_thread(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        """The call's result. Cancelling leaves the thread at work: `stop` waits for it."""
-        self._busy = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-        return await asyncio.shield(self._busy)
+    async def _in_thread(self, function: Callable[[], _T], *, size: int | None = None) -> _T:
+        """The call's result; when it ended the room of `size` is given back.
+
+        Cancelling leaves the thread at work: `stop` waits for it.
+        """
+        busy = self._busy = asyncio.ensure_future(asyncio.to_thread(function))
+        if size is not None:
+            busy.add_done_callback(lambda _: self._room.give(size))
+        return await asyncio.shield(busy)
 
 
 def _forget(done: "asyncio.Future[Any]") -> None:

@@ -150,7 +150,13 @@ class Settings(BaseSettings):
 
     # Batches and time-outs
     batch_max_records: Count = Field(10_000, description="most records in one batch of one lane")
-    batch_max_bytes: Bytes = Field(8 * 1024 * 1024, description="most bytes fetched from a partition at once")
+    batch_max_bytes: Bytes = Field(
+        1024 * 1024, description="most bytes of records in one batch of one lane, and fetched from a partition at once"
+    )
+    work_max_bytes: Bytes = Field(
+        4 * 1024 * 1024,
+        description="most bytes of records that all lanes of a worker have at work at once; a larger batch goes alone",
+    )
     batch_queue_depth: Count = Field(2, description="batches that may wait for one lane before it is paused")
     record_max_bytes: Bytes = Field(
         1024 * 1024, description="largest source record; dead letters and clients allow 64 KiB more"

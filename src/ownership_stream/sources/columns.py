@@ -85,20 +85,17 @@ class Section:
     """Columns of one use, in the row from ``start`` on: single ones (field, memo), then the runs of fields of parts."""
 
     def __init__(self, start: int, single: Sequence[tuple[str, Memo]], grouped: Sequence[Group]) -> None:
-        self.names = tuple(name for name, _ in single)
-        self.memos = tuple(memo for _, memo in single)
-        self.groups = tuple((group.field, group.memo, group.run) for group in grouped)
-        self.run = slice(start, start + len(single))
+        self._single = tuple((name, memo, start + i) for i, (name, memo) in enumerate(single))
+        self._groups = tuple((group.field, group.memo, group.run) for group in grouped)
 
     def read(self, values: tuple[Any, ...]) -> dict[str, Value]:
         """Field -> canonical value of what the row carries in this section; raises ``Undecodable``."""
-        raws = values[self.run]
-        found = {
-            name: value
-            for name, memo, raw in zip(self.names, self.memos, raws, strict=True)
-            if raw is not UNSET and (value := memo[raw]) is not UNSET
-        }
-        for name, memo, run in self.groups:
+        found: dict[str, Value] = {}
+        for name, memo, index in self._single:
+            raw = values[index]
+            if raw is not UNSET and (value := memo[raw]) is not UNSET:
+                found[name] = value
+        for name, memo, run in self._groups:
             value = memo[values[run]]
             if value is not UNSET:
                 found[name] = value

@@ -32,7 +32,7 @@ HEARTBEAT: Final = "__debezium-heartbeat."
 TRANSACTION: Final = ".transaction"
 MAX_POSITION: Final = 2**63 - 1
 MAX_TIME: Final = 4_133_980_800_000
-_SEQUENCE: Final = re.compile(r'\[\s*(?:null|"(?P<commit>\d{1,19})")\s*,\s*(?:null|"(?P<lsn>\d{1,19})")\s*\]', re.ASCII)
+_SEQUENCE: Final = re.compile(r'\[\s*(?:null|"(\d{1,19})")\s*,\s*(?:null|"(\d{1,19})")\s*\]', re.ASCII)
 _WRAPPED: Final = re.compile(rb'\s*\{\s*"(?:schema|payload)"')
 _NULL: Final = b"null"
 _ENVELOPE_KEYS: Final = 8
@@ -135,17 +135,8 @@ class DebeziumDecoder:
         if row is UNSET or bytes(row) == _NULL:
             raise Undecodable("not_an_envelope", f"{plan.what}: an event of kind `{event.op}` without its row")
         values = astuple(decoded(plan.decode, row, plan.what))
-        refuse_duplicates(text, self._keys(event, source, row, values, plan), plan.what)
+        refuse_duplicates(text, _keys(event, source, values), plan.what, _unread(event, row, values, plan))
         return Decoded((self._change(event, source, values, plan, timestamp_ms, trace),))
-
-    def _keys(self, event: _Event, source: dict[str, Any], row: Raw, values: tuple[Any, ...], plan: RowPlan) -> int:
-        """How many keys the envelope holds, those in what is never looked at as they stand there; too few is safe."""
-        keys = _ENVELOPE_KEYS - astuple(event).count(UNSET) + len(source) + len(values) - values.count(UNSET)
-        other = event.after if row is event.before else event.before
-        for raw in (other, event.transaction, *values[plan.first_ignored :]):
-            if raw is not UNSET and len(raw) > len(_NULL):
-                keys += bytes(raw).count(b'":')
-        return keys
 
     def _change(
         self,
@@ -175,13 +166,25 @@ class DebeziumDecoder:
     def _position(self, source: dict[str, Any], plan: RowPlan) -> tuple[int, int]:
         sequence, lsn = source.get("sequence"), source.get("lsn")
         found = _SEQUENCE.fullmatch(sequence) if isinstance(sequence, str) else None
-        own = int(found["lsn"]) if found and found["lsn"] else lsn
-        commit = int(found["commit"]) if found and found["commit"] else own
+        first, second = found.groups() if found else (None, None)
+        own = int(second) if second else lsn
+        commit = int(first) if first else own
         own = commit if own is None else own
         if not _is_position(commit) or not _is_position(own):
             message = f"{plan.what}: neither `source.sequence` nor `source.lsn` gives a position"
             raise Undecodable("no_position", message)
         return commit, own
+
+
+def _keys(event: _Event, source: dict[str, Any], values: tuple[Any, ...]) -> int:
+    """How many keys were decoded of the envelope, its source block and the row."""
+    return _ENVELOPE_KEYS - astuple(event).count(UNSET) + len(source) + len(values) - values.count(UNSET)
+
+
+def _unread(event: _Event, row: Raw, values: tuple[Any, ...], plan: RowPlan) -> bytes:
+    """The texts of what is never looked at: the other row, the transaction, and the columns that mean nothing."""
+    other = event.after if row is event.before else event.before
+    return b"".join([raw for raw in (other, event.transaction, *values[plan.first_ignored :]) if raw is not UNSET])
 
 
 def _is_position(found: object) -> TypeGuard[int]:

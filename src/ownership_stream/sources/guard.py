@@ -20,6 +20,7 @@ MAX_DEPTH: Final = 64
 _TOMBSTONES: Final = frozenset({b"null", b""})
 _LONGEST_TOMBSTONE: Final = 8
 _AVRO: Final = (b"\x00", b"\x01")
+_CONTAINERS: Final = frozenset({dict, list})
 _SPACES: Final = (b" :", b"\t:", b"\n:", b"\r:")
 _UNKNOWN: Final = re.compile(r"unknown field `(?P<name>.*)`", re.DOTALL)
 _AT: Final = re.compile(r"`\$\.(?P<path>[^`\[]*)")
@@ -83,11 +84,14 @@ def traced(headers: Headers) -> dict[str, str]:
     return found
 
 
-def refuse_duplicates(text: bytes, keys: int, what: str) -> None:
-    """Raise ``Undecodable`` if an object in this JSON holds a key twice; ``keys`` distinct ones were decoded."""
-    if text.count(b":") == keys:
+def refuse_duplicates(text: bytes, keys: int, what: str, unread: bytes = b"") -> None:
+    """Raise ``Undecodable`` if an object in this JSON holds a key twice; ``keys`` distinct ones were decoded.
+
+    ``unread`` are the parts of the text that were not decoded: their keys are not among ``keys``.
+    """
+    if text.count(b":") - unread.count(b":") == keys:
         return
-    if text.count(b'":') == keys and not any(space in text for space in _SPACES):
+    if text.count(b'":') - unread.count(b'":') == keys and not any(space in text for space in _SPACES):
         return
     try:
         json.loads(text, object_pairs_hook=_distinct)
@@ -103,14 +107,14 @@ def keys_in(value: Any) -> int:
     """How many keys all objects in a decoded value hold together; raises ``Undecodable`` for one nested too deeply."""
     total, level = 0, [value]
     for _ in range(MAX_DEPTH):
-        total += sum(len(node) for node in level if isinstance(node, dict))
-        level = [
-            child
-            for node in level
-            if isinstance(node, dict | list)
-            for child in (node.values() if isinstance(node, dict) else node)
-            if isinstance(child, dict | list)
-        ]
+        below: list[Any] = []
+        for node in level:
+            if type(node) is dict:
+                total += len(node)
+                below += [child for child in node.values() if type(child) in _CONTAINERS]
+            elif type(node) is list:
+                below += [child for child in node if type(child) in _CONTAINERS]
+        level = below
         if not level:
             return total
     raise Undecodable("too_deep", f"nested more than {MAX_DEPTH} levels deep")

@@ -37,7 +37,7 @@ Values = tuple[Any, ...]
 """A row: the raw values of its columns in the plan's order, ``UNSET`` where one was not carried."""
 
 
-class Envelope(NamedTuple):
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """What an event says about a row beside its columns. ``None``: the event itself says nothing of it."""
 
     op: Op
@@ -54,7 +54,7 @@ class Envelope(NamedTuple):
     base: int | None = None
     marker: str | None = None
     evidence: dict[str, Evidence] | None = None
-    trace: dict[str, str] = {}  # noqa: RUF012 (never written to)
+    trace: dict[str, str] = {}
 
 
 class _Backing(NamedTuple):
@@ -130,6 +130,7 @@ class RowPlan:
         self._evidence = tuple(_Backing(rule, self._moment(rule.at), self._text(rule.by)) for rule in table.evidence)
         actors = self.mapping.actors
         self._known = Memo(lambda who: actors.of(*who), {})
+        self._sparse = self.mapping.sparse
 
     def _type(self, column: Column) -> str:
         field = self._matrix.fields[column.field]
@@ -230,7 +231,7 @@ class RowPlan:
         if envelope.evidence:
             evidence = evidence | envelope.evidence
         event: tuple[str, ...] = ()
-        if self.mapping.sparse:
+        if self._sparse:
             # Such an event carries only what changed: whatever it carries is fresh.
             carried = (("actor", envelope.actor), ("reason", reason), ("base", base), ("evidence", evidence or None))
             event = tuple(name for name, value in carried if value is not None)
@@ -309,7 +310,7 @@ class RowPlan:
         return f"the event does not carry `{column}`, which says whose record it is: {advice}"
 
 
-class _Said(NamedTuple):
+class _Said(msgspec.Struct, frozen=True, gc=False):
     """What a row says: its values, its writer, and what came with the write."""
 
     fields: dict[str, Value]
