@@ -33,6 +33,7 @@ from ownership_stream.lane import (
     Step,
 )
 from ownership_stream.lane.broker import WAIVE_CHECKSUMS
+from ownership_stream.lane.inbox import Inbox
 from ownership_stream.lane.room import Room
 from ownership_stream.lane.runner import blame
 from ownership_stream.process import tune
@@ -85,9 +86,9 @@ class Stage:
 class WorkerConfig:
     """What a worker needs beside its lanes' configuration; times in seconds, sizes in bytes.
 
-    `brokers` are `host:port`. `credentials` are Faust's. `grace_seconds` is what a stopping worker
-    gives its lanes to settle what is at work, `queue_depth` how many batches may wait for one lane, `work_bytes` what
-    all lanes together may have at work. `http_port` 0 takes a free port, None serves nothing.
+    `brokers` are `host:port`. `credentials` are Faust's. `grace_seconds` is what a stopping worker gives its lanes to
+    settle what is at work, `work_bytes` what all lanes together may have at work. `http_port` 0 takes a free port, None
+    serves nothing.
     """
 
     lane: LaneConfig
@@ -95,7 +96,6 @@ class WorkerConfig:
     credentials: Any = None
     session_seconds: float = 10.0
     grace_seconds: float = 60.0
-    queue_depth: int = 2
     batch_rows: int = 10_000
     batch_bytes: int = 1024 * 1024
     work_bytes: int = 4 * 1024 * 1024
@@ -122,7 +122,6 @@ def worker_config(settings: Settings, *, waived: Collection[str] = ()) -> Worker
         credentials=_credentials(client),
         session_seconds=settings.session_timeout_seconds,
         grace_seconds=settings.shutdown_grace_seconds,
-        queue_depth=settings.batch_queue_depth,
         batch_rows=settings.batch_max_records,
         batch_bytes=settings.batch_max_bytes,
         work_bytes=settings.work_max_bytes,
@@ -221,14 +220,8 @@ class Lanes:
             if step is None:
                 continue
             lane = Lane(self._config.lane, self._broker, self._store, step, tp, self._observer)
-            runner = self._runners[tp] = LaneRunner(
-                lane,
-                consumer,
-                self._observer,
-                room=self._room,
-                inbox=self._config.queue_depth,
-                inbox_bytes=self._config.batch_bytes,
-            )
+            inbox = Inbox(self._config.batch_rows, self._config.batch_bytes)
+            runner = self._runners[tp] = LaneRunner(lane, consumer, self._observer, room=self._room, inbox=inbox)
             runner.start().add_done_callback(self._ended)
         self._joined = True
 

@@ -222,7 +222,7 @@ def test_a_busy_partition_is_held_while_others_go_on(mock_stream: Stream, monkey
         slow.set()
         await until(lambda: notes.counts["changes",] == 200)
 
-    run(story, mock_stream, [Stage(step, [mock_stream.changes])], notes, batch_rows=5, queue_depth=1)
+    run(story, mock_stream, [Stage(step, [mock_stream.changes])], notes, batch_rows=5)
     assert 100 == len(mock_stream.outputs()[b"r0"])
 
 
@@ -318,12 +318,12 @@ def test_the_settings_make_the_configuration() -> None:
         sasl_username="u",
         sasl_password="p",
         record_max_bytes=1_000,
-        batch_queue_depth=3,
+        work_max_bytes=3,
     )
     config = worker_config(settings, waived=["topic ids"])
     assert ["a:1", "b:2"] == config.brokers
     assert 1_000 + 64 * 1024 == config.lane.largest_record
-    assert ("u", "p", 3) == (config.credentials.username, config.credentials.password, config.queue_depth)
+    assert ("u", "p", 3) == (config.credentials.username, config.credentials.password, config.work_bytes)
     assert frozenset({"topic ids"}) == config.lane.waived
     assert worker_config(Settings()).credentials is None
     assert isinstance(redis_store(settings), RedisStore)

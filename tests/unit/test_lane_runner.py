@@ -11,8 +11,9 @@ from lane_kit import Notes
 from ownership_stream.errors import UnavailableError
 from ownership_stream.lane import Batch, LaneBrokenError, LaneId, LaneRefusedError, LaneRunner
 from ownership_stream.lane import runner as runner_module
+from ownership_stream.lane.inbox import Inbox
 from ownership_stream.lane.room import Room
-from ownership_stream.lane.runner import INBOX_BYTES, blame
+from ownership_stream.lane.runner import blame
 
 TP = ("ownership.changes", 0)
 
@@ -52,7 +53,7 @@ class FakeLane:
         if fault is not None:
             self.standing = not isinstance(fault, LaneBrokenError)
             raise fault
-        self.settled.append(batch.begin)
+        self.settled.extend(range(batch.begin, batch.end))
         self.next = batch.end
 
     def leave(self) -> None:
@@ -108,7 +109,7 @@ class Life:
         self.slept: list[float] = []
         lane: Any = self.lane
         self.room = Room(100, patience=3_600)
-        self.runner = LaneRunner(lane, self.feed, self.notes, room=self.room, sleep=self.sleep)
+        self.runner = LaneRunner(lane, self.feed, self.notes, room=self.room, inbox=Inbox(2, 1_000), sleep=self.sleep)
         self.task: asyncio.Task[None] | None = None
 
     async def sleep(self, seconds: float) -> None:
@@ -202,7 +203,7 @@ def test_one_heavy_batch_fills_an_inbox_too() -> None:
         await life.begin()
         life.deliver(0)
         await life.until(life.lane.inside.is_set)
-        life.deliver(1, size=INBOX_BYTES)
+        life.deliver(1, size=1_000)
         assert 1 == life.feed.asked.count("hold")
         life.lane.gate.set()
         await life.until(lambda: [0, 1] == life.lane.settled)
@@ -218,7 +219,7 @@ def test_a_batch_waits_for_room_and_gives_it_back() -> None:
         await life.begin()
         life.lane.faults.append(UnavailableError("redis: away"))
         life.deliver(0, size=60)
-        await life.until(lambda: 0 == life.runner._inbox.qsize())
+        await life.until(lambda: life.room.used == 100 and not life.runner._inbox.full and life.runner.queued == 1)
         assert not life.lane.inside.is_set()
         life.room.give(100)
         await life.until(lambda: [0] == life.lane.settled and 0 == life.room.used)

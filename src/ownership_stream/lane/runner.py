@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 from ownership_stream.errors import OwnershipError, UnavailableError
 from ownership_stream.lane.commit import Lane
 from ownership_stream.lane.contract import Batch, LaneBrokenError, LaneId, LaneRefusedError, Observer
+from ownership_stream.lane.inbox import Inbox
 from ownership_stream.lane.room import Room
 
 _T = TypeVar("_T")
@@ -20,11 +21,10 @@ FATAL_IN_A_ROW: Final = 5
 FIRST_WAIT: Final = 0.1
 LONGEST_WAIT: Final = 5.0
 IDLE_SECONDS: Final = 5.0
-# Batches that may wait while one is worked on, and their bytes; the transport may hand over one more that was on its
-# way.
-INBOX: Final = 2
+# What waits while a lane works, in records and bytes, and what all lanes may have at work (bytes), where nobody says
+# otherwise.
+INBOX_RECORDS: Final = 10_000
 INBOX_BYTES: Final = 1024 * 1024
-# What all lanes may have at work where nobody says otherwise, in bytes.
 ROOM_BYTES: Final = 4 * INBOX_BYTES
 
 
@@ -51,8 +51,8 @@ class Feed(Protocol):
 class LaneRunner:
     """Keeps one lane at work while its partition is ours.
 
-    `room` is what all lanes of the process share for what they have at work. `sleep` waits that many seconds. `run`
-    ends only by `stop`, or with the error that must end the process.
+    `room` is what all lanes of the process share for what they have at work, `inbox` where batches wait. `sleep` waits
+    that many seconds. `run` ends only by `stop`, or with the error that must end the process.
     """
 
     def __init__(
@@ -62,8 +62,7 @@ class LaneRunner:
         observer: Observer,
         *,
         room: Room | None = None,
-        inbox: int = INBOX,
-        inbox_bytes: int = INBOX_BYTES,
+        inbox: Inbox | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.id: Final[LaneId] = lane.id
@@ -73,10 +72,7 @@ class LaneRunner:
         self._observer = observer
         self._sleep = sleep
         self._room = room or Room(ROOM_BYTES)
-        self._depth = inbox
-        self._most_bytes = inbox_bytes
-        self._inbox: asyncio.Queue[Batch] = asyncio.Queue()
-        self._inbox_bytes = 0
+        self._inbox = inbox or Inbox(INBOX_RECORDS, INBOX_BYTES)
         self._queued = 0
         self._held = False
         self._flow: int | None = None
@@ -103,10 +99,9 @@ class LaneRunner:
         """Takes a batch from the transport; one of a former flow is dropped, since the flow of now brings it again."""
         if batch.flow != self._flow:
             return
-        self._inbox.put_nowait(batch)
-        self._inbox_bytes += batch.size
+        self._inbox.put(batch)
         self._queued += len(batch.records)
-        if self._full and not self._held:
+        if self._inbox.full and not self._held:
             self._held = True
             self._feed.hold(self.id.topic, self.id.partition)
 
@@ -144,10 +139,6 @@ class LaneRunner:
         self._lane.close()
         self._observer.stopped(self.id)
 
-    @property
-    def _full(self) -> bool:
-        return self._inbox.qsize() >= self._depth or self._inbox_bytes >= self._most_bytes
-
     async def _until_done(self, work: Callable[[], None] | None, size: int = 0) -> None:
         """Does it with a lane that has its standing (None: only starts the lane), however often it takes.
 
@@ -184,9 +175,7 @@ class LaneRunner:
         self._wait_for(fault)
         self._flow = None
         self._feed.end(self.id.topic, self.id.partition)
-        while not self._inbox.empty():
-            self._inbox.get_nowait()
-        self._inbox_bytes = 0
+        self._inbox.clear()
         self._queued = 0
         self._lane.close()
         await self._sleep(FIRST_WAIT)
@@ -199,17 +188,15 @@ class LaneRunner:
 
     async def _take(self) -> Batch | None:
         """The next batch, or None after a while of idleness."""
-        # Not sooner: what comes meanwhile is one batch then, where many small ones would each cost a transaction.
-        if self._held and self._inbox.qsize() < self._depth:
-            self._held = False
-            self._feed.release(self.id.topic, self.id.partition)
         try:
             # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes together with the batch.
             async with asyncio.timeout(IDLE_SECONDS):
-                batch = await self._inbox.get()
+                batch = await self._inbox.take()
         except TimeoutError:
             return None
-        self._inbox_bytes -= batch.size
+        if self._held and not self._inbox.full:
+            self._held = False
+            self._feed.release(self.id.topic, self.id.partition)
         return batch
 
     def _wait_for(self, reason: str) -> None:

@@ -157,7 +157,6 @@ class Settings(BaseSettings):
         4 * 1024 * 1024,
         description="most bytes of records that all lanes of a worker have at work at once; a larger batch goes alone",
     )
-    batch_queue_depth: Count = Field(2, description="batches that may wait for one lane before it is paused")
     record_max_bytes: Bytes = Field(
         1024 * 1024, description="largest source record; dead letters and clients allow 64 KiB more"
     )
