@@ -180,7 +180,7 @@ def test_a_missing_topic_is_refused_with_what_to_do(stream: Stream) -> None:
 
 
 def test_a_record_too_large_for_the_broker_becomes_a_dead_letter(stream: Stream) -> None:
-    """The topic takes less than we were told: the broker's refusal is found by halving, the rest is settled."""
+    """The topic takes less than we were told: the culprit is found part by part, the rest is settled."""
     limit = ConfigEntry("max.message.bytes", "1000", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, stream.out, incremental_configs=[limit])
     stream.admin.incremental_alter_configs([resource])[resource].result(10)

@@ -117,7 +117,7 @@ def test_an_undecodable_record_is_a_dead_letter_of_the_step() -> None:
 
 
 @pytest.mark.parametrize(("poison", "stage"), [(POISON_STEP, "step"), (POISON_SIZE, "size")])
-def test_a_record_that_breaks_its_batch_is_found_by_halving(poison: bytes, stage: str) -> None:
+def test_a_record_that_breaks_its_batch_is_found_by_parting(poison: bytes, stage: str) -> None:
     """Only the culprit becomes a dead letter, with its original bytes; the others keep their order and counts."""
     kafka, notes = MemoryKafka(), Notes()
     values = [b"%d" % i for i in range(9)]
@@ -141,7 +141,7 @@ def test_a_buried_records_error_quotes_no_values() -> None:
 
 
 @pytest.mark.parametrize("limit", ["client_limit", "broker_limit"])
-def test_a_record_that_kafka_refuses_is_found_by_halving(limit: str) -> None:
+def test_a_record_that_kafka_refuses_is_found_by_parting(limit: str) -> None:
     """The client refuses at once, the broker with the delivery; the aborted transaction leaves nothing."""
     kafka, notes = MemoryKafka(), Notes()
     changes(kafka, [b"a", b"x" * 100, b"b"])

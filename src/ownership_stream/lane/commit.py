@@ -65,6 +65,8 @@ DATA_ERRORS: Final = frozenset(
         KafkaError.RECORD_LIST_TOO_LARGE,
     }
 )
+# Into how many parts a refused batch is cut: each costs a transaction, but each level a start of the lane, far more.
+PARTS: Final = 8
 # How often a producer whose queue is full is served before the broker counts as away, and for how long each time.
 QUEUE_FULL_SERVES: Final = 100
 QUEUE_FULL_SECONDS: Final = 0.1
@@ -200,7 +202,7 @@ class Lane:
         return records
 
     def _settle(self, records: Sequence[Record], end: int) -> None:
-        """2 to 8; a batch that cannot be committed because of its data is halved down to the culprit."""
+        """2 to 8; a batch that cannot be committed because of its data is cut into parts, down to the culprit."""
         try:
             answer = self._answer(records)
             self._check_sizes(answer.result)
@@ -210,9 +212,10 @@ class Lane:
             if len(records) == 1:
                 self._bury(records[0], rejected, end)
                 return
-            middle = len(records) // 2
-            self._settle(records[:middle], records[middle].offset)
-            self._settle(records[middle:], end)
+            size = -(-len(records) // PARTS)
+            for first in range(0, len(records), size):
+                part = records[first : first + size]
+                self._settle(part, records[first + size].offset if first + size < len(records) else end)
 
     def _stand_again(self, offset: int) -> None:
         """After an abort the lane needs another producer: librdkafka stumbles over the sequence numbers it skipped."""
