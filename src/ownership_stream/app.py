@@ -231,8 +231,8 @@ class Lanes:
         # The next holder fences us; until it may come the session's time is ours.
         await self._stop(revoked, REVOKE_SHARE * self._config.session_seconds)
 
-    async def watch(self, consumer: BatchConsumer) -> None:
-        """Looks now and then whether Redis and Kafka answer, and how far behind lanes are."""
+    async def watch(self) -> None:
+        """Looks now and then whether Redis and Kafka answer."""
         while True:
             try:
                 await asyncio.to_thread(self._broker.serve)
@@ -242,6 +242,11 @@ class Lanes:
                 self._now_away(str(error))
             else:
                 self._now_away("")
+            await asyncio.sleep(LAG_SECONDS)
+
+    async def measure(self, consumer: BatchConsumer) -> None:
+        """Tells now and then how far behind lanes are: also while nobody answers, for then it matters."""
+        while True:
             for tp, runner in list(self._runners.items()):
                 remaining = consumer.remaining(*tp)
                 if remaining is not None:
@@ -305,7 +310,8 @@ class Worker:
         if self._config.http_port is not None:
             self.http_port = await self._pages.serve(self._config.http_host, self._config.http_port)
         await self.app.start()
-        self._take_on(self.lanes.watch(_consumer_of(self.app)))
+        self._take_on(self.lanes.watch())
+        self._take_on(self.lanes.measure(_consumer_of(self.app)))
         if self._ticks is not None:
             self._take_on(self._tick(self._ticks))
 

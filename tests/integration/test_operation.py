@@ -91,7 +91,7 @@ def test_an_idle_worker_has_no_lag_whatever_markers_follow(site: Installation) -
         assert 0 == aborted.flush(30)
         aborted.abort_transaction(30)
         until(lambda: settled(one, 300), one)
-        for _ in range(30):  # longer than a round of the worker's watch
+        for _ in range(10):  # longer than a round of the worker's measuring
             assert {0.0} == set(metric(one, "lag_records").values())
             assert {0.0} == set(metric(one, "lane_seconds_since_commit").values())
             sleep(0.1)
@@ -105,7 +105,7 @@ def test_a_lane_that_a_rival_fences_again_and_again_ends_the_worker(site: Instal
         deadline = monotonic() + DEADLINE
         while one.running:
             assert monotonic() < deadline, one.said()[-3_000:]
-            feed(site, 50)
+            feed(site, 500)
         assert ExitCode.FAILED == one.wait()
         said = one.said()
     *_, last = said.splitlines()
@@ -115,19 +115,24 @@ def test_a_lane_that_a_rival_fences_again_and_again_ends_the_worker(site: Instal
 
 
 class Rival:
-    """Takes a lane's transactional id over, again and again, as a worker of the same app on another cluster might."""
+    """Takes a lane's transactional id over, again and again, as a worker of the same app on another cluster might.
+
+    Several at a time: a batch that gets through between two of them would begin the count anew.
+    """
 
     def __init__(self, site: Installation, name: str) -> None:
         self._client = {"bootstrap.servers": site.bootstrap, "transactional.id": name, "log_level": 0}
         self._ended = Event()
-        self._thread = Thread(target=self._run)
+        self._threads = [Thread(target=self._run) for _ in range(4)]
 
     def __enter__(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
         while not self._ended.is_set():

@@ -241,6 +241,15 @@ def test_a_case_is_counted_when_it_opens_and_when_it_ends() -> None:
     record.row("ehr", {"date_of_birth": NEW_DOB}, by="nurse")
     assert {("clinical_ops", "superseded"): 1} == record.last("queue_closed")
     assert {("clinical_ops", "superseded"): 11 * 60} == record.last("queue_closed_seconds")
+
+
+def test_a_case_that_closes_before_it_opened_took_no_time() -> None:
+    """The clock of the broker that leads now may be behind that of the one before; no counter goes back."""
+    record = counted(date_of_birth=DOB)
+    queued(record)
+    record.now -= 10 * MINUTE
+    record.row("ehr", {"date_of_birth": NEW_DOB}, by="nurse")
+    assert {("clinical_ops", "superseded"): 0} == record.last("queue_closed_seconds")
     assert {} == record.last("queue_opened")
 
 
