@@ -4,7 +4,6 @@ Three kinds of input: any bytes at all; JSON of any shape; and real records dama
 """
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -12,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fuzzing import JSON, damaged
 from ownership_stream import sources, wire
 from ownership_stream.identity import MAX_ID
 from ownership_stream.model import Change
 from source_kit import (
-    CONTACT,
     CRM,
     CRM_TOPIC,
     EHR,
@@ -47,21 +46,6 @@ REAL: dict[str, list[Any]] = {
 }
 
 TOPICS = st.sampled_from(sorted(DECODERS))
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.integers(-(10**25), 10**25)
-    | st.floats()
-    | st.text()
-    | st.text(st.characters(categories=["Cs", "Cc", "Lu"]))
-    | st.sampled_from(["__debezium_unavailable_value", "9999-12-31", "0000-01-01", "1e999", "x" * 5000, CONTACT, ""])
-)
-JSON = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
 
 
 def decode(topic: str, value: bytes | None, key: bytes | None = b"{}") -> sources.Decoded | sources.Undecodable:
@@ -102,48 +86,14 @@ def test_any_json_is_answered(topic: str, value: Any) -> None:
     answered(topic, json.dumps(value).encode())
 
 
-def paths(value: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a decoded JSON text."""
-    found = [above]
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, child in children:
-        found += paths(child, (*above, name))
-    return found
-
-
-def put(value: Any, path: tuple[Any, ...], change: Callable[[Any], Any]) -> Any:
-    """A copy of a decoded JSON text with one place changed."""
-    if not path:
-        return change(value)
-    if isinstance(value, dict):
-        return {name: put(child, path[1:], change) if name == path[0] else child for name, child in value.items()}
-    return [put(child, path[1:], change) if index == path[0] else child for index, child in enumerate(value)]
-
-
 @st.composite
-def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
-    """A real record in which one value is another, or one key is gone, new or twice."""
+def damaged_of_any(draw: st.DrawFn) -> tuple[str, bytes]:
+    """A topic, and a damaged record of it."""
     topic = draw(TOPICS)
-    record = draw(st.sampled_from(REAL[topic]))
-    path = draw(st.sampled_from(paths(record)[1:]))
-    kind = draw(st.sampled_from(["replace", "remove", "add"]))
-    if kind == "replace":
-        other = draw(JSON)
-        record = put(record, path, lambda _: other)
-    elif kind == "remove":
-        gone = path[-1]
-        record = put(
-            record,
-            path[:-1],
-            lambda node: {k: v for k, v in node.items() if k != gone} if isinstance(node, dict) else [],
-        )
-    else:
-        name, new = draw(st.text(max_size=8)), draw(JSON)
-        record = put(record, path[:-1], lambda node: node | {name: new} if isinstance(node, dict) else [*node, new])
-    return topic, json.dumps(record, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
+    return topic, draw(damaged(REAL[topic]))
 
 
-@given(damaged())
+@given(damaged_of_any())
 def test_a_damaged_record_is_answered(case: tuple[str, bytes]) -> None:
     """Wherever the damage is."""
     answered(*case)

@@ -98,6 +98,21 @@ def test_source_mappings_beside_the_document_are_checked_with_it(
     assert "no source maps a column of system `crm`\n" in capsys.readouterr().err
 
 
+def test_a_source_ordered_by_time_is_a_warning(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With its place and the setting of the connector that would give a position."""
+    shutil.copytree(PATIENT.parent, here / "matrix")
+    ehr = here / "matrix" / "sources" / "ehr.yaml"
+    text = ehr.read_text(encoding="utf-8")
+    ehr.write_text(text.replace("\ntables:", "form: flattened\nwithout position: record timestamp\ntables:", 1))
+
+    assert run(["matrix", "check", "--today", "2026-11-24"]) == 0
+    out, err = capsys.readouterr()
+    assert out.endswith(": no mistakes, 1 warning\n")
+    assert re.match(
+        r"matrix/sources/ehr\.yaml:\d+:\d+: warning: source `ehr`: rows are ordered by .*`add\.fields`", err
+    )
+
+
 def test_a_folder_of_sources_that_is_named_must_hold_some(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without `--sources` a matrix may be checked alone."""
     (here / "m.yaml").write_text(VALID, encoding="utf-8")

@@ -89,7 +89,7 @@ def check(session: Session, file: Path | None, folder: Path | None, today: datet
     columns = {mapping.mapping.source: mapping.columns() for mapping in mappings}
     # The one reading of the clock: the day on which a person asks.
     day = today.date() if today else date.today()  # noqa: DTZ011 (the person's own calendar day)
-    findings = lint(document, day, columns or None)
+    findings = [*lint(document, day, columns or None), *(said for mapping in mappings for said in mapping.findings())]
     if problems or any(finding.severity == "error" for finding in findings):
         raise _refused(path, [*map(str, findings), *problems])
     for finding in findings:

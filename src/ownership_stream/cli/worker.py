@@ -41,7 +41,7 @@ def _work(settings: "Settings") -> None:
     from confluent_kafka.admin import AdminClient
     from rich.console import Console
 
-    from ownership_stream import topics
+    from ownership_stream import sources, topics
     from ownership_stream.app import run_worker
     from ownership_stream.assembly import assemble
     from ownership_stream.settings import librdkafka_config
@@ -56,6 +56,8 @@ def _work(settings: "Settings") -> None:
     worker.telemetry.describe(version=__version__, revision=worker.matrix.revision)
     for problem in topics.check(AdminClient({**librdkafka_config(settings), "log_level": 0}), settings):
         log.warning("topic_differs", topic=problem.topic, detail=problem.text)
+    for line in (line for mapping in worker.mappings for line in sources.cautions(mapping)):
+        log.warning("source_gives_less", detail=line)
     log.info("worker_started", group=settings.app_id)
     with only_log_lines():
         run_worker(

@@ -42,7 +42,7 @@ PHONE_REGIONS: Final = frozenset(phonenumbers.SUPPORTED_REGIONS)
 _PER_SECOND: Final = {"epoch s": 1, "epoch ms": 1_000, "epoch us": 1_000_000, "epoch ns": 1_000_000_000}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_MIDNIGHT: Final = re.compile(r"(\d{4}-\d{2}-\d{2})[T ]00:00(:00(\.0{1,9})?)?(Z|[+-]00(:?00)?)?", re.ASCII)
+_MIDNIGHT: Final = re.compile(r"(\d{4}-\d{2}-\d{2})([T ]00:00(:00(\.0{1,9})?)?)?(Z|[+-]00(:?00)?)?", re.ASCII)
 _INSTANT: Final = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}(:?\d{2})?)?", re.ASCII
 )

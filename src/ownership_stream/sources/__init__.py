@@ -18,7 +18,9 @@ matrix's lint asks for.
   whole; ``words.py`` and ``schema.py`` its words;
 - ``mapping.py`` the compiled mapping and its reverse; ``encodings.py`` how columns write values;
 - ``rows.py`` one table's rows as changes; ``guard.py`` JSON from outside;
-- ``debezium.py``, ``salesforce.py``, ``canonical.py`` the envelopes; ``result.py`` what decoding can end in.
+- ``debezium.py``, ``salesforce.py``, ``canonical.py`` the envelopes, ``flattened.py`` rows without one;
+  ``databases.py`` and ``events.py`` what Debezium says beside a row; ``unavailable.py`` its placeholder;
+- ``result.py`` what decoding can end in.
 """
 
 from collections.abc import Callable
@@ -28,8 +30,10 @@ from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.sources.canonical import CanonicalDecoder
 from ownership_stream.sources.compile import MappingDocument, load, load_all, load_document
 from ownership_stream.sources.debezium import DebeziumDecoder
+from ownership_stream.sources.events import cautions
+from ownership_stream.sources.flattened import FlattenedDecoder
 from ownership_stream.sources.guard import Headers
-from ownership_stream.sources.mapping import Connector, Mapping, Writer
+from ownership_stream.sources.mapping import DEBEZIUM, Connector, Mapping, Writer
 from ownership_stream.sources.result import IGNORED, REASONS, Decoded, NeedsReread, Undecodable
 from ownership_stream.sources.salesforce import SalesforceDecoder
 
@@ -43,14 +47,20 @@ __all__ = [
     "NeedsReread",
     "Undecodable",
     "Writer",
+    "cautions",
     "decoder",
     "load",
     "load_all",
     "load_document",
 ]
 
+
+def _debezium(mapping: Mapping, matrix: Matrix, epoch: int) -> "Decoder":
+    return (FlattenedDecoder if mapping.form == "flattened" else DebeziumDecoder)(mapping, matrix, epoch)
+
+
 _DECODERS: Final[dict[Connector, Callable[[Mapping, Matrix, int], "Decoder"]]] = {
-    "debezium postgresql": DebeziumDecoder,
+    **dict.fromkeys(DEBEZIUM, _debezium),
     "salesforce": SalesforceDecoder,
     "canonical": CanonicalDecoder,
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ownership_stream.matrix.compiled import Matrix, Summary
 from ownership_stream.matrix.document import Node, Place
 from ownership_stream.matrix.reading import Reader, brief, listed
-from ownership_stream.sources.mapping import Column, Mapping, Table
+from ownership_stream.sources.mapping import DEBEZIUM, Column, Mapping, Table
 
 if TYPE_CHECKING:
     from ownership_stream.sources.grammar import Grammar
@@ -99,8 +99,10 @@ def _ids(table: Table, grammar: "Grammar", nodes: dict[str, Node], place: Place)
         )
     if table.primary and "of" in nodes:
         yield nodes["of"].place, "`of` has no effect in the primary table: its own key is the record's"
-    if grammar.connector == "debezium postgresql" and "." not in table.name:
-        yield place, f"write the table with its schema, as in `public.{table.name}`"
+    if grammar.connector in DEBEZIUM and "." not in table.name:
+        outer = DEBEZIUM[grammar.connector]
+        example = "public" if grammar.connector == "debezium postgresql" else f"the_{outer}"
+        yield place, f"write the table with its {outer}, as in `{example}.{table.name}`"
     if grammar.connector == "salesforce":
         if table.record.link is not None:
             yield (

@@ -36,6 +36,16 @@ class Memo(dict[Hashable, Any]):
         return found
 
 
+class Unkept:
+    """A ``Memo`` for raw values that no dictionary can hold (lists, maps): each is computed anew."""
+
+    def __init__(self, compute: Callable[[Any], Any]) -> None:
+        self._compute = compute
+
+    def __getitem__(self, raw: Any) -> Any:
+        return raw if raw is None or raw is UNSET else self._compute(raw)
+
+
 class Attribute:
     """One column that says something about the row: an actor, a reason, a time."""
 
@@ -63,10 +73,11 @@ class Unmapped(Attribute):
 class Group:
     """A field of parts: a run of columns that makes one value."""
 
-    def __init__(self, field: str, parts: Sequence[str], memos: Sequence[Memo], start: int) -> None:
+    def __init__(self, field: str, parts: Sequence[str], memos: Sequence[Memo | Unkept], start: int) -> None:
         self.field, self.run = field, slice(start, start + len(parts))
         self._parts, self._memos = parts, memos
-        self.memo = Memo(self._whole, {})
+        unkept = any(isinstance(memo, Unkept) for memo in memos)
+        self.memo = Unkept(self._whole) if unkept else Memo(self._whole, {})
 
     def _whole(self, raws: tuple[Any, ...]) -> Value | msgspec.UnsetType:
         found = {
@@ -84,7 +95,7 @@ class Group:
 class Section:
     """Columns of one use, in the row from ``start`` on: single ones (field, memo), then the runs of fields of parts."""
 
-    def __init__(self, start: int, single: Sequence[tuple[str, Memo]], grouped: Sequence[Group]) -> None:
+    def __init__(self, start: int, single: Sequence[tuple[str, Memo | Unkept]], grouped: Sequence[Group]) -> None:
         self._single = tuple((name, memo, start + i) for i, (name, memo) in enumerate(single))
         self._groups = tuple((group.field, group.memo, group.run) for group in grouped)
 

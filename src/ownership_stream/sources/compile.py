@@ -6,6 +6,7 @@ it feeds, which knows the fields, their types and the roles.
 """
 
 import re
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final, get_args
 
@@ -19,23 +20,33 @@ from ownership_stream.matrix.reading import Reader, brief
 from ownership_stream.model import Origin
 from ownership_stream.sources import words
 from ownership_stream.sources.check import check_mapping, check_table
+from ownership_stream.sources.events import cautions
 from ownership_stream.sources.grammar import Grammar
 from ownership_stream.sources.mapping import (
+    ADDED_PREFIX,
+    DEBEZIUM,
+    FORMS,
     UNAVAILABLE,
     Actors,
     Column,
     Connector,
+    Form,
     Mapping,
     RecordRule,
     Table,
     Use,
 )
+from ownership_stream.sources.unavailable import HEX
 
+_OCTETS: Final = re.compile(r"hex:([0-9A-Fa-f]{2})+", re.ASCII)
+_SERVER: Final = re.compile(r"[1-9]\d{0,9}", re.ASCII)
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
-_SETTINGS: Final[dict[str, Connector]] = {
-    "own client": "salesforce",
-    "unavailable value": "debezium postgresql",
+_SETTINGS: Final[dict[str, tuple[str, AbstractSet[Connector]]]] = {
+    "own client": ("salesforce", {"salesforce"}),
+    "servers": ("debezium mysql", {"debezium mysql", "debezium mariadb"}),
+    **dict.fromkeys(("unavailable value", "form", "added prefix", "without position"), ("debezium", DEBEZIUM.keys())),
 }
+"""Keys that mean something for some connectors only: what those are called, and which they are."""
 
 Known = dict[str, tuple[str | None, Origin]]
 
@@ -59,6 +70,11 @@ class MappingDocument(msgspec.Struct, frozen=True):
             )
             for table, column in self.mapping.columns()
         )
+
+    def findings(self) -> tuple[lint.Finding, ...]:
+        """What to say of a mapping that is right and yet gives less than it could."""
+        place = self.document.place("without position")
+        return tuple(lint.Finding(self.document.file, place, "warning", line) for line in cautions(self.mapping))
 
 
 def load(path: Path, matrix: Matrix) -> Mapping:
@@ -126,6 +142,7 @@ class _Loader:
         ids, beginnings = self._known(top.get("actors"), "actors")
         labels, _ = self._known(top.get("roles"), "roles")
         self._own_setting(top, connector)
+        form = self._form(top)
         mapping = Mapping(
             source=source,
             system=system,
@@ -134,7 +151,11 @@ class _Loader:
             tables=tables,
             actors=Actors(ids, beginnings, labels),
             own_client=reader.text(top.get("own client"), "`own client`"),
-            unavailable=reader.text(top.get("unavailable value"), "`unavailable value`") or UNAVAILABLE,
+            unavailable=self._unavailable(top.get("unavailable value")),
+            servers=self._servers(top.get("servers")),
+            form=form,
+            added_prefix=reader.text(top.get("added prefix"), "`added prefix`") or ADDED_PREFIX,
+            by_timestamp="without position" in top,
             ignored_tables=frozenset(reader.words(top.get("ignored tables"), "`ignored tables`", "table", None)),
         )
         check_mapping(reader, mapping, root)
@@ -145,9 +166,33 @@ class _Loader:
         return next((connector for connector in get_args(Connector) if connector == word), None)
 
     def _own_setting(self, top: dict[str, Node], connector: Connector | None) -> None:
-        for key, of in _SETTINGS.items():
-            if key in top and connector is not None and connector != of:
+        for key, (of, connectors) in _SETTINGS.items():
+            if key in top and connector is not None and connector not in connectors:
                 self.reader.wrong(top[key].place, f"`{key}` means something for `{of}` only")
+
+    def _form(self, top: dict[str, Node]) -> Form:
+        """How rows come; notes what has no effect on a form."""
+        reader = self.reader
+        word = reader.word(top["form"], "form", tuple(FORMS)) if "form" in top else "envelope"
+        if "without position" in top:
+            reader.word(top["without position"], "order", (words.RECORD_TIMESTAMP,))
+        for key in ("added prefix", "without position"):
+            if key in top and word == "envelope":
+                reader.wrong(top[key].place, f"`{key}` has no effect: it is about rows of the form `flattened`")
+        return "flattened" if word == "flattened" else "envelope"
+
+    def _unavailable(self, node: Node | None) -> str:
+        found = self.reader.text(node, "`unavailable value`")
+        if node is not None and found.startswith(HEX) and not _OCTETS.fullmatch(found):
+            self.reader.wrong(node.place, f"{brief(found)} must be `{HEX}` and two hexadecimal digits for each octet")
+        return found or UNAVAILABLE
+
+    def _servers(self, node: Node | None) -> frozenset[int]:
+        found = self.reader.words(node, "`servers`", "number", None)
+        for word in found:
+            if node is not None and not _SERVER.fullmatch(word):
+                self.reader.wrong(node.place, f"{brief(word)} can be no `server_id`: write whole numbers from 1 on")
+        return frozenset(int(word) for word in found if _SERVER.fullmatch(word))
 
     def _topics(self, node: Node | None) -> tuple[str, ...]:
         topics = self.reader.words(node, "`topics`", "topic", None)
@@ -189,6 +234,7 @@ class _Loader:
         key = grammar.key(_node(entries, "key"), "key")
         ignored, beginnings = self._ignored(_node(entries, "ignored"), grammar)
         primary = reader.flag(_node(entries, "primary"), "`primary`", default=True)
+        event_actor = grammar.event_actor(_node(entries, "actor"))
         table = Table(
             name=name,
             primary=primary,
@@ -196,7 +242,8 @@ class _Loader:
             of=key if primary else grammar.key(_node(entries, "of"), "of"),
             record=self._record(_node(entries, "record"), grammar),
             columns=columns,
-            actor=grammar.actor(_node(entries, "actor")),
+            actor=None if event_actor else grammar.actor(_node(entries, "actor")),
+            event_actor=event_actor,
             role=grammar.cell(_node(entries, "role"), "role"),
             updated_at=grammar.moment(_node(entries, "updated at"), "updated at"),
             reason=grammar.cell(_node(entries, "reason"), "reason"),
@@ -248,7 +295,7 @@ class _Loader:
         beginnings = tuple(name.removesuffix(words.ANY_END) for name in names if name.endswith(words.ANY_END))
         if "" in beginnings:
             self.reader.wrong(place, "`*` would ignore a column that was renamed too: write the beginnings of names")
-        if beginnings and grammar.connector == "debezium postgresql":
+        if beginnings and grammar.connector in DEBEZIUM:
             self.reader.wrong(place, "a whole row is ignored column by column: write the names out, without `*`")
         return frozenset(name for name in names if not name.endswith(words.ANY_END)), beginnings
 

@@ -7,6 +7,7 @@ apply records.
 
 import base64
 import binascii
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final, get_args
@@ -19,6 +20,7 @@ from ownership_stream.matrix.normalise import Encoding as TimeEncoding
 from ownership_stream.model import Scalar
 
 DECIMAL: Final = "decimal"
+NESTED: Final = "nested"
 INTEGER: Final = "integer"
 SALESFORCE_ID: Final = "salesforce id"
 
@@ -30,11 +32,13 @@ VALUE_ENCODINGS: Final[dict[str, str]] = {
     "epoch us": "microseconds since then",
     "epoch ns": "nanoseconds since then",
     DECIMAL: "as Kafka Connect writes decimals: base64, its scale as in `decimal 2`; or `{scale, value}`",
+    NESTED: "an array or a map within the row; the value is its JSON text",
 }
 """The encodings of a column that holds a value. Without one: text, a number or a boolean as JSON has them."""
 
 KEY_ENCODINGS: Final[dict[str, str]] = {
     INTEGER: "a whole number",
+    DECIMAL: "a whole number as Kafka Connect writes decimals: base64, or `{scale, value}`",
     SALESFORCE_ID: "a Salesforce id, which screens show with 15 characters and events with 18",
 }
 """The encodings of a column that holds a key or an id. Without one: text."""
@@ -45,6 +49,8 @@ TIMED: Final = frozenset({"date", "instant"})
 _EPOCH: Final = date(1970, 1, 1)
 _PER_SECOND: Final = {"epoch s": 1, "epoch ms": 1_000, "epoch us": 1_000_000, "epoch ns": 1_000_000_000}
 _MAX_DECIMAL_BYTES: Final = 32
+_MIN_SCALE: Final = -32
+_ZEROS: Final = frozenset({0, "1970-01-01", "1970-01-01Z", "1970-01-01T00:00:00Z", "1970-01-01T00:00:00"})
 _EARLIEST: Final = -2_208_988_800_000  # 1900-01-01
 _LATEST: Final = 4_133_980_800_000  # 2101-01-01
 
@@ -62,10 +68,16 @@ class Encoding(msgspec.Struct, frozen=True):
     word: str = ""
     scale: int | None = None
     """Of ``decimal 2``; ``None``: the value brings its own."""
+    zero: bool = False
+    """Whether the epoch itself stands for null: what Debezium makes of MySQL's `0000-00-00` in a `not null` column."""
 
     def __str__(self) -> str:
         """As a mapping writes it."""
-        return self.word if self.scale is None else f"{self.word} {self.scale}"
+        return f"{self.word}{'' if self.scale is None else f' {self.scale}'}{ZERO_AS_NULL if self.zero else ''}"
+
+
+ZERO_AS_NULL: Final = " with zero as null"
+"""What a mapping writes after the encoding of such a column."""
 
 
 PLAIN: Final = Encoding()
@@ -75,6 +87,8 @@ def json_type(encoding: Encoding, type_: str) -> Any:
     """The JSON that may stand in a column of this encoding and field type, as a type for msgspec, without null."""
     if encoding.word == DECIMAL:
         return VariableScaleDecimal if encoding.scale is None else str
+    if encoding.word == NESTED:
+        return Any
     if encoding.word == INTEGER or encoding.word.startswith("epoch"):
         return int
     if type_ == "number":
@@ -90,13 +104,17 @@ def allowed(type_: str) -> tuple[str, ...]:
         return ENCODINGS
     if type_ == "instant":
         return tuple(encoding for encoding in ENCODINGS if encoding != "epoch days")
-    return (DECIMAL,) if type_ == "number" else ()
+    return {"number": (DECIMAL,), "text": (NESTED,)}.get(type_, ())
 
 
 def canonical(field: Field, name: str, encoding: Encoding, raw: object) -> Scalar:
     """The canonical value of a raw one for a field, or for its part ``name``; raises ``NotCanonical``."""
     if encoding.word == DECIMAL and raw is not None:
         raw = _decimal(raw, encoding.scale)
+    elif encoding.word == NESTED and raw is not None:
+        raw = _nested(raw)
+    elif encoding.zero and raw in _ZEROS:
+        return None
     timed: TimeEncoding | None = encoding.word if encoding.word in get_args(TimeEncoding) else None  # type: ignore[assignment]  # the check before narrows it
     if name:
         return part(field, name, raw, timed)
@@ -108,6 +126,8 @@ def canonical(field: Field, name: str, encoding: Encoding, raw: object) -> Scala
 
 def milliseconds(encoding: Encoding, raw: object) -> int | None:
     """A moment as milliseconds since 1970; raises ``NotCanonical``."""
+    if encoding.zero and raw in _ZEROS:
+        return None
     per_second = _PER_SECOND.get(encoding.word)
     if per_second is not None and type(raw) is int:
         found = raw * 1000 // per_second
@@ -128,18 +148,35 @@ def whole_number(raw: object) -> int | None:
 
 def written(encoding: Encoding, type_: str, value: Scalar) -> Any:
     """The JSON that a column of this encoding takes for a canonical value: the reverse of reading it."""
-    if value is None or not encoding.word or encoding.word == "iso":
-        return value
-    if encoding.word == DECIMAL:
-        return _connect_decimal(Decimal(str(value)), encoding.scale)
-    if encoding.word == INTEGER:
-        return int(str(value))
-    if encoding.word == SALESFORCE_ID:
-        return value
+    if value is None:
+        return 0 if encoding.zero and encoding.word in _PER_UNIT else None
+    if encoding.word in _PER_UNIT:
+        return _counted(encoding.word, type_, str(value))
+    write = _WRITTEN.get(encoding.word)
+    return value if write is None else write(encoding, value)
+
+
+def _counted(word: str, type_: str, value: str) -> int:
+    """A date or an instant as a number of days or of parts of a second."""
     if type_ == "date":
-        days = (date.fromisoformat(str(value)) - _EPOCH).days
-        return days if encoding.word == "epoch days" else days * 86_400 * _PER_SECOND[encoding.word]
-    return _millis(str(value)) * _PER_SECOND[encoding.word] // 1000
+        days = (date.fromisoformat(value) - _EPOCH).days
+        return days if word == "epoch days" else days * 86_400 * _PER_SECOND[word]
+    return _millis(value) * _PER_SECOND[word] // 1000
+
+
+def decimal_id(encoding: Encoding, raw: object) -> str:
+    """A key or an id that is written as a decimal, as text; raises ``NotCanonical``."""
+    number = _decimal(raw, encoding.scale)
+    if number != number.to_integral_value():
+        raise NotCanonical("a fraction where a whole number is due")
+    return str(int(number))
+
+
+def _nested(raw: object) -> str:
+    """An array or a map as JSON in one form: compact, keys in order."""
+    if not isinstance(raw, list | dict):
+        raise NotCanonical("neither an array nor a map where one is due")
+    return msgspec.json.encode(raw, order="deterministic").decode()
 
 
 def _millis(instant: str) -> int:
@@ -153,7 +190,7 @@ def _decimal(raw: object, scale: int | None) -> Decimal:
     found = raw
     if isinstance(raw, VariableScaleDecimal):
         found, scale = raw.value, raw.scale
-    if not isinstance(found, str) or scale is None or not 0 <= scale <= _MAX_DECIMAL_BYTES:
+    if not isinstance(found, str) or scale is None or not _MIN_SCALE <= scale <= _MAX_DECIMAL_BYTES:
         raise NotCanonical("no decimal of Kafka Connect where one is due")
     try:
         unscaled = base64.b64decode(found, validate=True)
@@ -170,3 +207,12 @@ def _connect_decimal(value: Decimal, scale: int | None) -> Any:
     length = (unscaled.bit_length() + 8) // 8
     encoded = base64.b64encode(unscaled.to_bytes(length, "big", signed=True)).decode()
     return {"scale": own, "value": encoded} if scale is None else encoded
+
+
+_PER_UNIT: Final = frozenset({"epoch days", *_PER_SECOND})
+_WRITTEN: Final[dict[str, Callable[[Encoding, Scalar], Any]]] = {
+    DECIMAL: lambda encoding, value: _connect_decimal(Decimal(str(value)), encoding.scale),
+    INTEGER: lambda _, value: int(str(value)),
+    NESTED: lambda _, value: msgspec.json.decode(str(value)),
+}
+"""Encodings that write a value otherwise than it is, beside those that count."""

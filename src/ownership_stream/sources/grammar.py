@@ -7,6 +7,8 @@ evidence) it keeps it. Every wrong word is noted with its place and the nearest 
 import re
 from typing import Final
 
+import msgspec
+
 from ownership_stream.matrix.compiled import Field, Matrix, Summary
 from ownership_stream.matrix.document import Entry, Items, Leaf, Node, Place
 from ownership_stream.matrix.reading import Reader, brief, listed, nearest
@@ -15,13 +17,15 @@ from ownership_stream.sources.encodings import (
     DECIMAL,
     INTEGER,
     KEY_ENCODINGS,
+    NESTED,
     PLAIN,
     TIMED,
     VALUE_ENCODINGS,
+    ZERO_AS_NULL,
     Encoding,
     allowed,
 )
-from ownership_stream.sources.mapping import Cell, Column, Connector, EvidenceRule, Use
+from ownership_stream.sources.mapping import DEBEZIUM, Cell, Column, Connector, EvidenceRule, Use
 
 _COLUMN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
 _DECIMAL: Final = re.compile(r"decimal(?: (?P<scale>\d{1,2}))?")
@@ -83,7 +87,11 @@ class Grammar:
         return field.parts[part] if part else field.type
 
     def _value_encoding(self, word: str, type_: str, place: Place) -> Encoding:
-        choices = allowed(type_)
+        choices = tuple(choice for choice in allowed(type_) if choice != NESTED or self.connector in DEBEZIUM)
+        if type_ in TIMED and word.endswith(ZERO_AS_NULL):
+            return msgspec.structs.replace(
+                self._value_encoding(word.removesuffix(ZERO_AS_NULL), type_, place), zero=True
+            )
         if not word:
             if type_ in TIMED:
                 use = listed(choices, "or")
@@ -135,10 +143,13 @@ class Grammar:
         return tuple(cell for cell in found if cell is not None)
 
     def key_cell(self, node: Node | None, key: str) -> Cell | None:
-        """``column as integer`` or ``column as salesforce id``, or a column of text."""
+        """``column as integer``, ``as decimal 0`` or ``as salesforce id``, or a column of text."""
         name, word, place = self._cell(node, key)
         if not name:
             return None
+        decimal = _DECIMAL.fullmatch(word)
+        if decimal and int(decimal["scale"] or 0) == 0:
+            return Cell(name, Encoding(DECIMAL, None if decimal["scale"] is None else 0))
         if word and word not in KEY_ENCODINGS:
             self.reader.wrong(place, f"unknown encoding {brief(word)} of a key{nearest(word, KEY_ENCODINGS)}")
         return Cell(name, Encoding(word) if word else PLAIN)
@@ -149,6 +160,14 @@ class Grammar:
             self.reader.word(node, "actor", (words.COMMIT_USER,))
             return None
         return self.cell(node, "actor")
+
+    def event_actor(self, node: Node | None) -> bool:
+        """Whether the writer is the user of the database that the event itself names."""
+        if not isinstance(node, Leaf) or self.reader.text(node, "`actor`") != words.USER_NAME:
+            return False
+        if self.connector != "debezium oracle":
+            self.reader.wrong(node.place, "only `debezium oracle` says who wrote beside the row: name a column")
+        return True
 
     def _cell(self, node: Node | None, key: str) -> tuple[str, str, Place]:
         text = self.reader.text(node, f"`{key}`")
@@ -208,7 +227,7 @@ class Grammar:
         entries = {name: found.node for name, found in self.reader.table(node, f"`{key}`", words.WHO).items()}
         if len(entries) != 1:
             self.reader.wrong(node.place, f"`{key}` takes a column, `always` or `actor`, one of them")
-        if "actor" in entries and self.connector == "debezium postgresql":
+        if "actor" in entries and self.connector in DEBEZIUM:
             message = "a row keeps its evidence while others write it: name the column that says who vouched"
             self.reader.wrong(entries["actor"].place, message)
         roles = self.reader.words(entries.get("actor"), "`actor`", "role", self.matrix.roles)

@@ -9,7 +9,7 @@ nothing. Only when it also differs is the text decoded once more, slowly, by a d
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -28,7 +28,7 @@ _EXPECTED: Final = re.compile(r"Expected `(?P<due>[^`]*)`, got `(?P<found>[^`]*)
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.$-]{0,62}")
 
 T = TypeVar("T")
-Headers = Iterable[tuple[str, bytes | None]]
+Headers = Sequence[tuple[str, bytes | None]]
 
 TRACE: Final = frozenset({"traceparent", "tracestate"})
 """Headers of W3C Trace Context, which are passed through."""

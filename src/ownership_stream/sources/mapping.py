@@ -14,19 +14,46 @@ from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Origin, Scalar, Value
 from ownership_stream.sources.encodings import PLAIN, Encoding, written
 
-Connector = Literal["debezium postgresql", "salesforce", "canonical"]
+Connector = Literal[
+    "debezium postgresql",
+    "debezium mysql",
+    "debezium mariadb",
+    "debezium sqlserver",
+    "debezium oracle",
+    "salesforce",
+    "canonical",
+]
 Use = Literal["input", "compared", "request"]
+Form = Literal["envelope", "flattened"]
 
 CONNECTORS: Final[dict[Connector, str]] = {
-    "debezium postgresql": "Debezium's PostgreSQL connector, JSON, the whole envelope, with or without schemas",
+    "debezium postgresql": "Debezium's PostgreSQL connector, JSON, the envelope or flattened, with or without schemas",
+    "debezium mysql": "Debezium's MySQL connector, JSON likewise; a table is named with its database",
+    "debezium mariadb": "Debezium's MariaDB connector, JSON likewise; a table is named with its database",
+    "debezium sqlserver": "Debezium's SQL Server connector, JSON likewise; a table is named with its schema",
+    "debezium oracle": "Debezium's Oracle connector, JSON likewise; a table is named with its schema",
     "salesforce": "Salesforce Change Data Capture through a Kafka Connect source, JSON",
     "canonical": "our own JSON for row events, for whatever has no connector (docs/sources.md)",
+}
+DEBEZIUM: Final[dict[Connector, str]] = {
+    "debezium postgresql": "schema",
+    "debezium mysql": "database",
+    "debezium mariadb": "database",
+    "debezium sqlserver": "schema",
+    "debezium oracle": "schema",
+}
+"""Debezium's connectors, each with what stands before a table's name; every event of theirs carries the whole row."""
+FORMS: Final[dict[Form, str]] = {
+    "envelope": "as the connector writes it",
+    "flattened": "through the transform `ExtractNewRecordState`",
 }
 SPARSE: Final[frozenset[Connector]] = frozenset({"salesforce", "canonical"})
 """Connectors whose events carry only what changed; with the others every event carries the whole row."""
 
 UNAVAILABLE: Final = "__debezium_unavailable_value"
 """What Debezium writes for an unchanged TOAST column unless ``unavailable.value.placeholder`` says otherwise."""
+ADDED_PREFIX: Final = "__"
+"""What ``ExtractNewRecordState`` puts before the names of the fields it adds."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -87,6 +114,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     reason: Cell | None = None
     base: Cell | None = None
     marker: Cell | None = None
+    event_actor: bool = False
+    """Whether the event itself names the writer, beside the row (Oracle's ``source.user_name``)."""
     evidence: tuple[EvidenceRule, ...] = ()
     ignored: frozenset[str] = frozenset()
     ignored_beginnings: tuple[str, ...] = ()
@@ -154,6 +183,13 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     own_client: str = ""
     """What our own writer calls itself to Salesforce (``Sforce-Call-Options: client=``)."""
     unavailable: str = UNAVAILABLE
+    form: Form = "envelope"
+    added_prefix: str = ADDED_PREFIX
+    """What the names of added fields begin with in a flattened row (``add.fields.prefix``)."""
+    servers: frozenset[int] = frozenset()
+    """The servers whose binlogs positions may be of (MySQL, MariaDB); none: any."""
+    by_timestamp: bool = False
+    """Whether a flattened row without position is ordered by its record's time."""
     ignored_tables: frozenset[str] = frozenset()
 
     @property

@@ -32,6 +32,7 @@ IGNORED: Final[dict[str, str]] = {
     "heartbeat": "a heartbeat of the connector",
     "transaction": "the beginning or end of a source transaction",
     "truncate": "a table was emptied: it names no rows",
+    "moved": "the delete of a row that goes on under another key: its record is known by a link, and stays",
     "message": "a logical decoding message, which is no row",
     "table": "a table that the source mapping ignores",
 }

@@ -16,12 +16,15 @@ from ownership_stream.identity import BadId, change_id, record_id, row_key, row_
 from ownership_stream.matrix.compiled import Field, Matrix, Summary
 from ownership_stream.matrix.normalise import NotCanonical, scalar
 from ownership_stream.model import Change, Evidence, Op, Origin, Value
-from ownership_stream.sources.columns import Attribute, Group, Memo, Section, Unmapped
+from ownership_stream.sources.columns import Attribute, Group, Memo, Section, Unkept, Unmapped
 from ownership_stream.sources.encodings import (
+    DECIMAL,
+    NESTED,
     PLAIN,
     SALESFORCE_ID,
     Encoding,
     canonical,
+    decimal_id,
     json_type,
     milliseconds,
     whole_number,
@@ -29,9 +32,10 @@ from ownership_stream.sources.encodings import (
 from ownership_stream.sources.guard import mistyped
 from ownership_stream.sources.mapping import Cell, Column, EvidenceRule, Mapping, Table, Use
 from ownership_stream.sources.result import Undecodable
+from ownership_stream.sources.unavailable import Unavailable
 
-# A NUMERIC column that TOAST left out: the same words, as base64 like every decimal.
-_UNAVAILABLE_DECIMAL: Final = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="
+_ADDED: Final = str | int | bool | msgspec.UnsetType | None
+"""What may stand beside the columns of a flattened row."""
 
 Values = tuple[Any, ...]
 """A row: the raw values of its columns in the plan's order, ``UNSET`` where one was not carried."""
@@ -68,18 +72,15 @@ class _Backing(NamedTuple):
 class RowPlan:
     """How the rows of one table are read; made once for each table of a mapping, shared by threads."""
 
-    def __init__(self, table: Table, mapping: Mapping, matrix: Matrix) -> None:
+    def __init__(self, table: Table, mapping: Mapping, matrix: Matrix, added: tuple[str, ...] = ()) -> None:
+        """``added`` are names that stand beside the columns of a flattened row and hold no column."""
         self.table, self.mapping = table, mapping
         self.what = f"table `{table.name}`"
         self._matrix = matrix
-        self._seed: dict[Hashable, Any] = {
-            None: None,
-            UNSET: UNSET,
-            mapping.unavailable: UNSET,
-            _UNAVAILABLE_DECIMAL: UNSET,
-        }
+        self._unavailable = Unavailable(mapping.unavailable)
+        self._seed: dict[Hashable, Any] = {None: None, UNSET: UNSET, **dict.fromkeys(self._unavailable.texts, UNSET)}
         laid = [self._laid(use) for use in ("input", "compared", "request")]
-        self._lay_out([column for columns in laid for column in columns])
+        self._lay_out([column for columns in laid for column in columns], added)
         self._inputs, self._compared, self._requests = (self._section(columns) for columns in laid)
         self.stage_row = matrix.stages.field in {column.field for column in laid[0]}
         self._keys = tuple((cell, self.index[cell.name]) for cell in table.key)
@@ -94,8 +95,11 @@ class RowPlan:
         fields = list(dict.fromkeys(column.field for column in columns))
         return sorted(columns, key=lambda column: fields.index(column.field) if column.part else -1)
 
-    def _lay_out(self, columns: list[Column]) -> None:
-        """The struct of a row: the columns that hold fields, those read for something else, then those ignored."""
+    def _lay_out(self, columns: list[Column], added: tuple[str, ...]) -> None:
+        """The struct of a row: the columns that hold fields, those read for something else, then those ignored.
+
+        Last what was added beside the row.
+        """
         table = self.table
         types = {column.name: json_type(column.encoding, self._type(column)) for column in columns}
         if table.base is not None:
@@ -109,7 +113,11 @@ class RowPlan:
         ]
         ignored = sorted(table.ignored - types.keys())
         fields += [(f"c{len(types) + i}", msgspec.Raw | msgspec.UnsetType, UNSET) for i in range(len(ignored))]
-        names = dict(zip((field[0] for field in fields), (*types, *ignored), strict=True))
+        self.first_added = len(fields)
+        beside = [name for name in added if name not in types and name not in table.ignored]
+        fields += [(f"c{len(fields) + i}", _ADDED, UNSET) for i in range(len(beside))]
+        self.added = {name: self.first_added + i for i, name in enumerate(beside)}
+        names = dict(zip((field[0] for field in fields), (*types, *ignored, *beside), strict=True))
         self.struct = msgspec.defstruct("Row", fields, rename=names, forbid_unknown_fields=True, frozen=True, gc=False)
         self.decode = msgspec.json.Decoder(self.struct).decode
 
@@ -136,10 +144,22 @@ class RowPlan:
         field = self._matrix.fields[column.field]
         return field.parts[column.part] if column.part else field.type
 
-    def _memo(self, column: Column) -> Memo:
+    def _memo(self, column: Column) -> Memo | Unkept:
         """The memo of a column that holds a field."""
         field, encoding, part = self._as_shown(column), column.encoding, column.part
+        if encoding.word == NESTED or encoding == Encoding(DECIMAL):
+            return self._nested(column, field)
         return Memo(self._named(column.name, lambda raw: canonical(field, part, encoding, raw)), self._seed)
+
+    def _nested(self, column: Column, field: Field) -> Memo | Unkept:
+        """The memo of a column whose values are no plain texts or numbers, and its placeholder neither."""
+        encoding, unavailable = column.encoding, self._unavailable
+
+        def value(raw: Any) -> Any:
+            return UNSET if unavailable.is_nested(raw) else canonical(field, column.part, encoding, raw)
+
+        compute = self._named(column.name, value)
+        return Unkept(compute) if encoding.word == NESTED else Memo(compute, self._seed)
 
     def _as_shown(self, column: Column) -> Field:
         """The field, without its choices where the system shows a summary: those are the full value's."""
@@ -235,6 +255,8 @@ class RowPlan:
             # Such an event carries only what changed: whatever it carries is fresh.
             carried = (("actor", envelope.actor), ("reason", reason), ("base", base), ("evidence", evidence or None))
             event = tuple(name for name, value in carried if value is not None)
+        elif envelope.actor is not None:
+            event = ("actor",)
         marker = envelope.marker or self._marker.read(values)
         return _Said(
             self._inputs.read(values),
@@ -271,11 +293,28 @@ class RowPlan:
             raw = values[index]
             if raw is None or raw is UNSET:
                 raise Undecodable("missing_key", f"{self.what}: the key column `{cell.name}` is not there, or null")
-            parts.append(_id_text(cell.encoding, raw))
+            parts.append(self._id_text(cell, raw))
         try:
             return row_key(parts)
         except BadId as error:
             raise Undecodable("bad_key", f"{self.what}: the key is {error}") from None
+
+    def _id_text(self, cell: Cell, raw: Any) -> str:
+        word = cell.encoding.word
+        if word != DECIMAL:
+            return salesforce_id(raw) if word == SALESFORCE_ID else str(raw)
+        try:
+            return decimal_id(cell.encoding, raw)
+        except NotCanonical as error:
+            raise Undecodable("bad_key", f"{self.what}, column `{cell.name}`: {error.reason}") from None
+
+    def is_linked(self, values: Values) -> bool:
+        """Whether the row names its record by a shared id, and so is the same record's under another key too."""
+        link = self.table.record.link
+        if link is None:
+            return False
+        raw = values[self.index[link.name]]
+        return self._seed.get(raw, raw) not in {None, UNSET} and bool(str(raw).strip())
 
     def _record(self, values: Values, key: str, op: Op) -> str:
         """Whose record the row is; raises ``Undecodable``."""
@@ -286,7 +325,7 @@ class RowPlan:
             unknown = raw is UNSET or self._seed.get(raw) is UNSET
             if unknown or (raw is None and op == "d" and not self._is_whole(values)):
                 raise Undecodable("no_record", f"{self.what}: {self._unlinked(rule.link.name)}")
-            shared = None if raw is None else _id_text(rule.link.encoding, raw)
+            shared = None if raw is None else self._id_text(rule.link, raw)
         try:
             record = record_id(shared, f"{rule.before}{key}{rule.after}" if rule.has_default else None)
         except BadId as error:
@@ -328,7 +367,3 @@ class _Said(msgspec.Struct, frozen=True, gc=False):
 
 
 _NOTHING_SAID: Final = _Said({}, {}, {}, None, None, "automation", None, None, None, {}, None, ())
-
-
-def _id_text(encoding: Encoding, raw: Any) -> str:
-    return salesforce_id(raw) if encoding.word == SALESFORCE_ID else str(raw)

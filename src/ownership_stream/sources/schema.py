@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ownership_stream.matrix.words import Key
 from ownership_stream.sources import words
-from ownership_stream.sources.mapping import CONNECTORS
+from ownership_stream.sources.mapping import CONNECTORS, FORMS
 
 Schema = dict[str, Any]
 
@@ -49,6 +49,10 @@ def _top() -> Mapping[str, Schema]:
         "roles": actors,
         "ignored tables": _LIST,
         "own client": _TEXT,
+        "form": {"oneOf": [{"const": word, "description": meaning} for word, meaning in FORMS.items()]},
+        "added prefix": _TEXT,
+        "without position": {"const": words.RECORD_TIMESTAMP},
+        "servers": {**_LIST, "items": {"type": "integer", "minimum": 1}},
         "unavailable value": _TEXT,
     }
 

@@ -17,6 +17,15 @@ TOP: Final[dict[str, Key]] = {
     "roles": Key("who the writers are: role and origin by the word in the `role` column", required=False),
     "ignored tables": Key("tables on the same topics that mean nothing here", required=False),
     "own client": Key("what our own writer calls itself to Salesforce: its events are no person's", required=False),
+    "form": Key("how rows come: `envelope` as Debezium writes them, or `flattened`", required=False),
+    "added prefix": Key("`add.fields.prefix` of a flattened source, if it was changed", required=False),
+    "without position": Key(
+        "how rows are ordered whose position was left out: `record timestamp`, or not at all", required=False
+    ),
+    "servers": Key(
+        "MySQL and MariaDB: the `server_id`s whose binlogs the positions are of; another's events are refused",
+        required=False,
+    ),
     "unavailable value": Key("Debezium's `unavailable.value.placeholder`, if it was changed", required=False),
 }
 TABLE: Final[dict[str, Key]] = {
@@ -27,7 +36,10 @@ TABLE: Final[dict[str, Key]] = {
     "columns": Key("column: the field it holds; a write there is a write of the field", required=False),
     "compared": Key("column: the field it shows, only compared and never a write", required=False),
     "requests": Key("column: the field it asks to change, without showing it", required=False),
-    "actor": Key("the column that names the last writer; `commitUser` for Salesforce", required=False),
+    "actor": Key(
+        "the column that names the last writer; `commitUser` for Salesforce; for Oracle also `source.user_name`",
+        required=False,
+    ),
     "role": Key("the column that says the writer's role in the source's own words", required=False),
     "updated at": Key("the column that moves with every write: it makes the actor fresh", required=False),
     "reason": Key("the column of the override reason", required=False),
@@ -52,6 +64,8 @@ USES: Final = {"columns": "input", "compared": "compared", "requests": "request"
 
 KEY_ITSELF: Final = "key"
 COMMIT_USER: Final = "commitUser"
+USER_NAME: Final = "source.user_name"
+RECORD_TIMESTAMP: Final = "record timestamp"
 NO_ROLE: Final = "none"
 PLACE_OF_KEY: Final = "<key>"
 AS: Final = " as "
