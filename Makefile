@@ -50,6 +50,9 @@ soak: setup-test ## minutes at 70% of the maximum, in peace and with workers kil
 bench-decide: setup-test ## one decide beside the JSON decode of its row, in one run
 	@$(BIN)/python benchmarks/bench_decide.py
 
+bench-formats: setup-test ## decode and map one row by each format beside the bare library, in one run
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_decode.py
+
 bench-catchup: setup-test ## a lane's rebuild of 1,000,000 states beside a bare loop, in one run; RECORDS=… for fewer
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_catchup.py $(if $(RECORDS),--records $(RECORDS))
 
@@ -78,4 +81,4 @@ tools: ## install or name what the tests need beside Python
 clean: ## remove what the recipes made
 	@rm -rf .venv .venv-bench .coverage .coverage.* coverage.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help demo test check lint unit deep format faults chaos mutate soak bench-decide bench-catchup bench docs jars lock setup setup-test tools clean
+.PHONY: help demo test check lint unit deep format faults chaos mutate soak bench-decide bench-formats bench-catchup bench docs jars lock setup setup-test tools clean

@@ -15,10 +15,13 @@ from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.matrix.lint import lint
 from ownership_stream.settings import Mode, Settings
 from ownership_stream.sources import IGNORED, REASONS, Mapping, Writer
-from ownership_stream.steps import DEAD_LETTER_REASONS, DecideStep, IntakeStep, MatchStep, Topics
+from ownership_stream.steps import DEAD_LETTER_REASONS, DecideStep, IntakeStep, MatchStep, SourceDecoder, Topics
 from ownership_stream.store import RedisStore
 from ownership_stream.telemetry import LaneTelemetry, Telemetry, bounds_of, hash_key
 from ownership_stream.ticker import Ticker
+from ownership_stream.wire.avro_wire import wire_of
+from ownership_stream.wire.framed import FramedDecoder
+from ownership_stream.wire.registry import Registry, registry_of
 
 
 class Assembly(NamedTuple):
@@ -58,6 +61,7 @@ def assemble(settings: Settings, *, waived: Collection[str] = ()) -> Assembly:
             changes=settings.topic_changes,
             states=settings.topic_state,
             seconds=settings.tick_interval_seconds,
+            wire=wire_of(settings),
         ),
     )
 
@@ -100,20 +104,30 @@ def topics_read(settings: Settings, mapping: Mapping) -> Sequence[str]:
 def stages(settings: Settings, matrix: Matrix, mappings: tuple[Mapping, ...]) -> tuple[Stage, ...]:
     """Intake over every source topic, decide over ``ownership.changes``, match over ``ownership.matches``."""
     topics = topics_of(settings, matrix)
+    registry = registry_of(settings)
     decoders = {
-        topic: sources.decoder(mapping, matrix, epoch=settings.source_epoch.get(mapping.source, 0))
+        topic: _decoder(settings, matrix, mapping, registry)
         for mapping in mappings
         for topic in topics_read(settings, mapping)
     }
     writers = {mapping.system: Writer(mapping, matrix) for mapping in mappings}
     observe = settings.mode is Mode.OBSERVE
     secret = None if settings.hash_key is None else hash_key(settings.hash_key)
-    decide = DecideStep(matrix, writers, topics, state_topic=settings.topic_state, observe=observe, secret=secret)
+    wire = wire_of(settings, writers, registry)
+    states = settings.topic_state
+    decide = DecideStep(matrix, writers, topics, state_topic=states, observe=observe, secret=secret, wire=wire)
+    match = MatchStep(topics, state_topic=settings.topic_match_state, wire=wire)
     return (
-        Stage(IntakeStep(decoders, topics), tuple(decoders)),
+        Stage(IntakeStep(decoders, topics, wire=wire), tuple(decoders)),
         Stage(decide, (settings.topic_changes,)),
-        Stage(MatchStep(topics, state_topic=settings.topic_match_state), (settings.topic_matches,)),
+        Stage(match, (settings.topic_matches,)),
     )
+
+
+def _decoder(settings: Settings, matrix: Matrix, mapping: Mapping, registry: Registry | None) -> SourceDecoder:
+    """The decoder of a source; with a registry it reads Avro beside JSON."""
+    decoder = sources.decoder(mapping, matrix, epoch=settings.source_epoch.get(mapping.source, 0))
+    return decoder if registry is None else FramedDecoder(decoder, mapping, registry)
 
 
 def topics_of(settings: Settings, matrix: Matrix) -> Topics:

@@ -21,7 +21,8 @@ from ownership_stream.settings import Settings, librdkafka_config
 from ownership_stream.steps import BREAKER, unpack, unpack_breaker
 from ownership_stream.store import RedisStore, StateStore, key_prefix
 from ownership_stream.topics import record_limit
-from ownership_stream.wire import JSON, WireError
+from ownership_stream.wire import Wire, WireError
+from ownership_stream.wire.avro_wire import wire_of
 
 MOCK_CLUSTER: Final = "mockCluster"
 """What the id of a cluster of librdkafka's mock broker begins with."""
@@ -36,12 +37,16 @@ class Record(NamedTuple):
 
 
 class Looker:
-    """Looks at the states and changes of one application. Raises ``UnavailableError`` when Kafka or Redis is away."""
+    """Looks at the states and changes of one application.
+
+    Raises ``UnavailableError`` when Kafka, Redis or the schema registry is away.
+    """
 
     def __init__(self, settings: Settings, broker: Broker, store: StateStore) -> None:
         self._settings = settings
         self._broker = broker
         self._store = store
+        self._wire = wire_of(settings)
         self._topic_id = broker.topic_id(settings.topic_state)
 
     def state(self, record: str) -> RecordState | None:
@@ -91,7 +96,7 @@ class Looker:
         key = record.encode()
         for messages in self._broker.read(topic, partition, extent.start, extent.end):
             for message in messages:
-                change = _change_in(message) if message.key() == key else None
+                change = _change_in(self._wire, message) if message.key() == key else None
                 if change is not None:
                     yield change
 
@@ -135,9 +140,9 @@ def _waived(client: Mapping[str, str]) -> frozenset[str]:
     return frozenset({WAIVE_TOPIC_IDS, WAIVE_CHECKSUMS}) if mock else frozenset()
 
 
-def _change_in(message: Message) -> Change | None:
+def _change_in(wire: Wire, message: Message) -> Change | None:
     try:
-        change = JSON.read_change(message.value() or b"")
+        change = wire.read_change(message.value() or b"")
     except WireError:
         return None
     # Freshly decoded and nobody else's yet, as in the decide step.

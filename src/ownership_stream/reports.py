@@ -11,7 +11,16 @@ import msgspec
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Case, CaseEvent, Change, Decision, FieldState, Outcome, RecordState, Value
 from ownership_stream.outcomes import CASE_REASONS, OUTCOMES, Meaning, in_words
-from ownership_stream.wire import Context, Message, Resolution, case_record, conflict_record, resolution_record
+from ownership_stream.wire import (
+    JSON,
+    Context,
+    Message,
+    Resolution,
+    Wire,
+    case_record,
+    conflict_record,
+    resolution_record,
+)
 
 CONFLICTS = frozenset({"rejected", "queued", "failed"})
 BY_MATRIX = "matrix"
@@ -20,9 +29,10 @@ BY_MATRIX = "matrix"
 class Reports:
     """Writes the records for one matrix and mode."""
 
-    def __init__(self, matrix: Matrix, *, mode: str) -> None:
+    def __init__(self, matrix: Matrix, *, mode: str, wire: Wire = JSON) -> None:
         self._matrix = matrix
         self._mode = mode
+        self._wire = wire
         self._systems = tuple(matrix.systems)
 
     def tells(self, decision: Decision) -> bool:
@@ -85,6 +95,7 @@ class Reports:
             current_version=current.version,
             case=case,
             again=again,
+            wire=self._wire,
         )
 
     def _case(self, change: Change, decision: Decision, event: CaseEvent) -> Message:
@@ -99,6 +110,7 @@ class Reports:
             advice=advice,
             current=current.value,
             current_version=current.version,
+            wire=self._wire,
         )
 
     def _resolution(
@@ -133,7 +145,7 @@ class Reports:
             mode=self._mode,
             revision=self._matrix.revision,
         )
-        return resolution_record(context, record)
+        return resolution_record(context, record, self._wire)
 
     def _context(self, change: Change) -> Context:
         return Context(change, self._mode, self._matrix.revision, self._systems)

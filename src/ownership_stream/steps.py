@@ -35,10 +35,12 @@ from ownership_stream.store import DUE_BYTES
 from ownership_stream.wire import (
     JSON,
     Message,
+    Wire,
     WireError,
     apply_record,
     change_message,
     dead_letter,
+    held_by,
     open_state,
     pack_state,
     sighting_message,
@@ -126,10 +128,10 @@ class IntakeStep(_Bury):
     name = "intake"
     state_topic = None
 
-    def __init__(self, decoders: Mapping[str, SourceDecoder], topics: Topics) -> None:
+    def __init__(self, decoders: Mapping[str, SourceDecoder], topics: Topics, *, wire: Wire = JSON) -> None:
         """``decoders`` by source topic."""
         super().__init__(topics)
-        self._decoders = decoders
+        self._decoders, self._wire = decoders, wire
 
     def decode(self, records: Sequence[Record]) -> IntakeBatch:
         """Each record as its changes, as ignored by design (counted), or as a dead letter."""
@@ -157,7 +159,7 @@ class IntakeStep(_Bury):
 
     def _change(self, change: Change) -> Output:
         where = partition_of(change.record, self._topics.partitions)
-        return Output(self._topics.changes, *change_message(change), where)
+        return Output(self._topics.changes, *change_message(change, self._wire), where)
 
 
 class DecideBatch(NamedTuple):
@@ -183,6 +185,7 @@ class DecideStep(_Bury):
         state_topic: str,
         observe: bool = False,
         secret: bytes | None = None,
+        wire: Wire = JSON,
     ) -> None:
         """``writers`` by system. ``observe``: decide and report, and send nothing to any system.
 
@@ -193,19 +196,19 @@ class DecideStep(_Bury):
         self._matrix = matrix
         self._writers = writers
         self._observed = frozenset(matrix.systems) if observe else frozenset[str]()
-        self._secret = secret
+        self._secret, self._wire = secret, wire
         self._mode = "observe" if observe else "enforce"
-        self._reports = Reports(matrix, mode=self._mode)
+        self._reports = Reports(matrix, mode=self._mode, wire=wire)
 
     def decode(self, records: Sequence[Record]) -> DecideBatch:
         """The lane's changes; another lane's go on to it, and bytes that are no change are dead letters."""
         batch = DecideBatch([], [], Counter(), [])
         for record in records:
             try:
-                change = JSON.read_change(record.value or b"")
+                change = self._wire.read_change(record.value or b"")
             except WireError as error:
-                batch.outputs.append(self._bury(record, "decode", "foreign", type(error).__name__, str(error)))
-                batch.counts["dead_letters", self.name, "foreign"] += 1
+                batch.outputs.append(self._bury(record, "decode", error.reason, type(error).__name__, str(error)))
+                batch.counts["dead_letters", self.name, error.reason] += 1
                 continue
             where = partition_of(change.record, self._topics.partitions)
             if where != record.partition and change.kind != "reset_breaker":
@@ -258,7 +261,7 @@ class DecideStep(_Bury):
         for about, key in match_keys(change.fields, secret):
             sighting = Sighting(key, about, change.system, change.record, change.at, change.id)
             where = partition_of(key, self._topics.partitions)
-            yield Output(self._topics.matches, *sighting_message(sighting), where)
+            yield Output(self._topics.matches, *sighting_message(sighting, self._wire), where)
 
     def _decide(
         self,
@@ -294,6 +297,8 @@ class DecideStep(_Bury):
                 rules=[self._matrix.fields[name].rule for name in sorted(send.values)],
                 revision=self._matrix.revision,
                 at=change.received,
+                wire=self._wire,
+                held=held_by(decision.state, send.system) if self._wire.whole_rows else None,
             )
             outputs.append(Output(topics.apply[send.system], *message, where))
         if reports.tells(decision):
@@ -319,19 +324,19 @@ class MatchStep(_Bury):
 
     name = "match"
 
-    def __init__(self, topics: Topics, *, state_topic: str) -> None:
+    def __init__(self, topics: Topics, *, state_topic: str, wire: Wire = JSON) -> None:
         super().__init__(topics)
-        self.state_topic = state_topic
+        self.state_topic, self._wire = state_topic, wire
 
     def decode(self, records: Sequence[Record]) -> MatchBatch:
         """The sightings; bytes that are none are dead letters."""
         batch = MatchBatch([], [], Counter(), [])
         for record in records:
             try:
-                batch.sightings.append(JSON.read_sighting(record.value or b""))
+                batch.sightings.append(self._wire.read_sighting(record.value or b""))
             except WireError as error:
-                batch.outputs.append(self._bury(record, "decode", "foreign", type(error).__name__, str(error)))
-                batch.counts["dead_letters", self.name, "foreign"] += 1
+                batch.outputs.append(self._bury(record, "decode", error.reason, type(error).__name__, str(error)))
+                batch.counts["dead_letters", self.name, error.reason] += 1
         batch.record_ids.extend(dict.fromkeys(sighting.key for sighting in batch.sightings))
         return batch
 
@@ -360,7 +365,7 @@ class MatchStep(_Bury):
             about=sighting.about,
         )
         where = partition_of(change.record, self._topics.partitions)
-        return Output(self._topics.changes, *change_message(change), where)
+        return Output(self._topics.changes, *change_message(change, self._wire), where)
 
 
 def failed(matrix: Matrix, before: RecordState | None, change: Change) -> Decision:

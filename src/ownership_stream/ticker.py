@@ -17,7 +17,7 @@ from ownership_stream.identity import change_id
 from ownership_stream.lane import Broker, LaneConfig
 from ownership_stream.model import Change
 from ownership_stream.store import StateStore, key_prefix
-from ownership_stream.wire import change_message
+from ownership_stream.wire import JSON, Wire, change_message
 
 _log = logging.getLogger("ownership_stream.kafka")
 
@@ -30,19 +30,20 @@ LONGEST_REST: Final = 24 * 3600 * 1000
 class TickWriter:
     """Writes ticks to the topic of changes; it speaks to nobody before its first one."""
 
-    def __init__(self, config: LaneConfig, topic: str) -> None:
+    def __init__(self, config: LaneConfig, topic: str, wire: Wire = JSON) -> None:
         self.topic: Final = topic
-        self._config = config
+        self._config, self._wire = config, wire
 
     def write(self, records: Iterable[tuple[str, int]], now: int) -> int:
         """Write a tick for each (record, partition) at ``now`` (milliseconds), due or not; how many.
 
-        Raises ``UnavailableError`` when Kafka does not take them all; writing them again does no harm.
+        Raises ``UnavailableError`` when Kafka does not take them all, or the schema registry is away; writing them
+        again does no harm.
         """
         written = 0
         for record, partition in records:
             tick = Change(id=change_id(f"tick/{record}/{now}"), record=record, kind="tick", at=now)
-            key, value, headers = change_message(tick)
+            key, value, headers = change_message(tick, self._wire)
             self._producer.produce(self.topic, value, key, partition, headers=list(headers))
             written += 1
             if not written % MOST:
@@ -91,19 +92,28 @@ class Ticker:
     ``topic`` is where ticks go, ``seconds`` how long to wait between two rounds.
     """
 
-    def __init__(self, config: LaneConfig, store: StateStore, *, changes: str, states: str, seconds: float) -> None:
+    def __init__(
+        self,
+        config: LaneConfig,
+        store: StateStore,
+        *,
+        changes: str,
+        states: str,
+        seconds: float,
+        wire: Wire = JSON,
+    ) -> None:
         self.topic: Final = changes
         self.seconds: Final = seconds
         self._config = config
         self._store = store
         self._states = states
-        self._writer = TickWriter(config, changes)
+        self._writer = TickWriter(config, changes, wire)
         self._rests: dict[int, Rests] = {}
 
     def tick(self, partitions: Iterable[int], now: int) -> int:
         """Write the ticks that are due at ``now`` (milliseconds); how many.
 
-        Raises ``UnavailableError`` when Kafka or the store is away: a later round makes up for it.
+        Raises ``UnavailableError`` when Kafka, the store or the schema registry is away: a later round makes up for it.
         """
         return self._writer.write(self._due(partitions, now), now)
 

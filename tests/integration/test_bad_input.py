@@ -160,7 +160,8 @@ def test_nothing_else_is_a_dead_letter(
     assert len(BAD) == len(letters)
     reasons = [bad.reason for bad in BAD.values()]
     assert {reason: reasons.count(reason) for reason in reasons} == stream.metric("dead_letters", "reason")
-    assert REASONS.keys() == set(reasons)
+    # Those of Avro need a schema registry, and are proved on a step: tests/unit/test_steps.py.
+    assert REASONS.keys() - {"not_avro", "unknown_schema"} == set(reasons)
 
 
 def test_the_stream_goes_on(stream: Running) -> None:

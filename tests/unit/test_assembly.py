@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from avro_kit import EhrTopic, serving
 from matrices import PATIENT
 from ownership_stream.assembly import Assembly, assemble, documents, topics_of
 from ownership_stream.errors import BadInputError
@@ -51,6 +52,25 @@ def refused(place: Path, **said: Any) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------- what is put together
+
+
+def test_with_a_registry_sources_are_read_in_avro_and_with_the_setting_everything_is_written_so() -> None:
+    """The registry of the test is a server of this process; the worker is put together without asking it anything."""
+    topic = EhrTopic()
+    with serving(topic.shelf) as url:
+        asked = list(topic.shelf.asked)
+        intake, decide, _ = (stage.step for stage in assemble(settings(registry_url=url, wire="avro")).stages)
+        assert asked == topic.shelf.asked
+        read = log_record(row("r", 0, "ehr", {}), 0)._replace(
+            topic=EHR_TOPIC, value=topic.event(ehr_event()), headers=[]
+        )
+        [written] = intake.decode([read]).outputs
+        assert b"\x00" == (written.value or b"")[:1]
+        record = read._replace(partition=written.partition, value=written.value)
+        assert ["ehr"] == [change.system for change, _ in decide.decode([record]).changes]
+    in_json = assemble(settings()).stages[0].step
+    [same] = in_json.decode([read._replace(value=packed(ehr_event()))]).outputs
+    assert b"{" == (same.value or b"")[:1]
 
 
 def test_the_shipped_documents_make_a_worker() -> None:

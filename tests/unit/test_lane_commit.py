@@ -25,6 +25,7 @@ from lane_kit import (
     settle,
     work_off,
 )
+from ownership_stream.errors import UnavailableError
 from ownership_stream.lane import Batch, Control, LaneBrokenError, LaneRefusedError, Record
 from ownership_stream.lane import failpoint as failpoints
 from ownership_stream.store import MemoryStore, Position, StoreAwayError, key_prefix
@@ -128,6 +129,35 @@ def test_a_record_that_breaks_its_batch_is_found_by_parting(poison: bytes, stage
     assert [poison] == kafka.values(DEAD)
     assert [(4, stage)] == [told[:2] for told in notes.named("buried")]
     assert 10 == kafka.offsets[INPUT, 0]
+
+
+@pytest.mark.parametrize("part", ["decode", "run"])
+def test_a_step_that_has_to_wait_costs_no_record_and_is_run_again_as_a_whole(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A schema registry that is away is no fault of the data: nothing is buried, halved or committed meanwhile."""
+    kafka, notes = MemoryKafka(), Notes()
+    changes(kafka, [b"a", b"b", b"c"])
+    step = CountingStep()
+    lane = new_lane(kafka, MemoryStore(), step, notes)
+    settle(lane, feed(kafka, 0, 1))
+    with monkeypatch.context() as away:
+
+        def waits(*_: object) -> None:
+            raise UnavailableError("schema registry: does not answer")
+
+        away.setattr(step, part, waits)
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match=r"schema registry"):
+                lane.process(feed(kafka, 1, 3))
+    assert lane.standing
+    assert [b"1 a"] == kafka.values(OUTPUT)
+
+    settle(lane, feed(kafka, 1, 3))
+    assert [b"1 a", b"2 b", b"3 c"] == kafka.values(OUTPUT)
+    assert [] == kafka.values(DEAD)
+    assert 1 == len(notes.named("started"))
+    assert 2 == len(notes.named("committed"))
 
 
 def test_a_buried_records_error_quotes_no_values() -> None:

@@ -6,6 +6,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
+from avro_kit import Shelf, avro_wire, serving
 from kept_kit import Kept, kept_servers
 from ownership_stream import looking
 from ownership_stream.embedded import Embedded, free_port
@@ -13,6 +14,7 @@ from ownership_stream.errors import BadInputError, UnavailableError
 from ownership_stream.identity import partition_of
 from ownership_stream.lane.contract import LaneRefusedError, Record
 from ownership_stream.looking import Looker, look
+from ownership_stream.settings import WireFormat
 from ownership_stream.steps import BREAKER
 from ownership_stream.store import POSITION_FIELD
 from step_kit import MINUTE, START, log_record, others_of, row
@@ -119,6 +121,17 @@ def test_what_is_no_change_is_no_part_of_a_record_s_story(kept: Kept, looker: Lo
         kept.log([Record("", where, 0, START, ONE.encode(), value, ())])
     kept.log([log_record(row(ONE, 2, "crm", {}), 7)])
     assert [f"{ONE}-crm-{number}" for number in range(3)] == [change.id for change in looker.changes(ONE)]
+
+
+def test_a_change_in_avro_is_part_of_a_record_s_story(kept: Kept) -> None:
+    """By the wire of the settings; the registry is a server of this process."""
+    shelf = Shelf()
+    change = row(ONE, 9, "crm", {})
+    with serving(shelf) as url:
+        settings = kept.settings.model_copy(update={"wire": WireFormat.AVRO, "registry_url": url})
+        kept.log([log_record(change, 8)._replace(value=avro_wire(shelf).encode(change))])
+        with look(settings) as looker:
+            assert change.id in [one.id for one in looker.changes(ONE)]
 
 
 def test_a_state_of_another_release_is_refused(kept: Kept, looker: Looker) -> None:

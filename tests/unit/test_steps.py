@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from avro_kit import EhrTopic
 from ownership_stream import breaker, sources, steps
 from ownership_stream.decide import decide
 from ownership_stream.identity import partition_of
@@ -46,9 +47,13 @@ DONE: dict[str, Any] = {"follow_up_completion": {"outcome": "done", "completed_a
 LEAD: dict[str, Any] = {"care_stage": "new_lead", "legal_name": NAMES["legal_name"]}
 
 
+AVRO = EhrTopic()
+"""The EHR's topic as it is read where there is a registry: JSON, and Avro beside it."""
+
+
 def intake() -> IntakeStep:
     """Intake of both sources by the shipped mappings."""
-    ehr = sources.decoder(EHR, MATRIX)
+    ehr = AVRO.decoder
     topics = {EHR_TOPIC: ehr, HEARTBEATS: ehr, TRANSACTIONS: ehr, CRM_TOPIC: sources.decoder(CRM, MATRIX)}
     return IntakeStep(topics, TOPICS)
 
@@ -122,6 +127,8 @@ BAD: dict[str, tuple[str, bytes | None, Any]] = {
     "not_json": (EHR_TOPIC, KEY, b"\xff\xfe" + SECRET.encode()),
     "not_an_envelope": (CRM_TOPIC, None, {"LastName": SECRET}),
     "unsupported": (EHR_TOPIC, KEY, {"patient_id": 1, "family_name": SECRET, "__op": "u", "__deleted": "false"}),
+    "not_avro": (EHR_TOPIC, KEY, AVRO.event(ehr_event(city=SECRET))[:-3]),
+    "unknown_schema": (EHR_TOPIC, KEY, b"\x00\x00\x00\x00\x63" + SECRET.encode()),
     "duplicate_key": (EHR_TOPIC, KEY, packed(ehr_event(city=SECRET)).replace(b'"email":', b'"email":"a","email":', 1)),
     "too_deep": (EHR_TOPIC, KEY, b'{"op":"u","' + SECRET.encode() + b'":' + b"[" * 100_000),
     "unknown_table": (EHR_TOPIC, KEY, ehr_event(source={"table": "visit"}, city=SECRET)),

@@ -1,10 +1,13 @@
 """The ticker: a tick on the log for each record that is due, and for no other."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from avro_kit import Shelf, avro_wire
 from kept_kit import Kept, kept_servers
 from ownership_stream import ticker
 from ownership_stream.embedded import PARTITIONS, Embedded, free_port
@@ -14,7 +17,7 @@ from ownership_stream.lane import LaneConfig, Record
 from ownership_stream.lane.broker import WAIVE_TOPIC_IDS
 from ownership_stream.steps import DecideStep
 from ownership_stream.store import DUE_BYTES, RedisStore
-from ownership_stream.ticker import LONGEST_REST, Rests, Ticker
+from ownership_stream.ticker import LONGEST_REST, Rests, Ticker, TickWriter
 from ownership_stream.wire import JSON
 from step_kit import MINUTE, START, DecideLane, applies_in, row
 
@@ -40,6 +43,19 @@ def ticker_of(kept: Kept, store: RedisStore | None = None) -> Ticker:
     config = LaneConfig(app=kept.name, client=client, waived=frozenset({WAIVE_TOPIC_IDS}))
     settings = kept.settings
     return Ticker(config, store or kept.store, changes=settings.topic_changes, states=settings.topic_state, seconds=1.0)
+
+
+def test_a_tick_is_written_by_the_wire_of_the_topic() -> None:
+    """A reader of Avro finds no JSON there; the producer is one that only keeps what it is given."""
+    wire = avro_wire(Shelf())
+    kept: list[Any] = []
+    writer = TickWriter(LaneConfig(app="a", client={}), "ownership.changes", wire)
+    given = SimpleNamespace(produce=lambda *said, **_: kept.append(said), flush=lambda _: 0)
+    writer.__dict__["_producer"] = given
+
+    assert 1 == writer.write([("r", 3)], START)
+    [(_, value, key, partition)] = kept
+    assert ("tick", "r", b"r", 3) == (wire.read_change(value).kind, wire.read_change(value).record, key, partition)
 
 
 def due(at: int) -> bytes:

@@ -238,11 +238,13 @@ class Lane:
     def _pure(self, stage: str, function: Any, *arguments: Any) -> Any:
         """An exception of the step is about the data: the record that causes it becomes a dead letter.
 
-        Its text may quote patient values, so only its type is kept.
+        Its text may quote patient values, so only its type is kept. Not about the data: what must end the process, and
+        what the step has to wait for (a schema that it has not seen yet, from a registry that is away). Nothing of the
+        batch was written by then, and it is run again as a whole.
         """
         try:
             return function(*arguments)
-        except LaneRefusedError:
+        except (LaneRefusedError, UnavailableError):
             raise
         except Exception as error:  # whatever a step raises, the record must end as a dead letter
             raise BatchRejectedError(stage, f"internal error: {type(error).__name__}") from error

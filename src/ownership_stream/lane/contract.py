@@ -67,7 +67,11 @@ class Decoded(Protocol):
 
 
 class Step(Protocol):
-    """The pure half of a stage: no clock, no I/O; the same input gives the same answer."""
+    """The pure half of a stage: no clock, no I/O; the same input gives the same answer.
+
+    One thing may be asked for while it works: the schema of a number, which never changes and is asked for once. Where
+    nobody answers, `decode` and `run` raise `UnavailableError`: the lane waits and runs the same batch again.
+    """
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from ownership_stream.settings.model import (
     SaslMechanism,
     SecurityProtocol,
     Settings,
+    WireFormat,
 )
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "SaslMechanism",
     "SecurityProtocol",
     "Settings",
+    "WireFormat",
     "aiokafka_config",
     "describe",
     "librdkafka_config",

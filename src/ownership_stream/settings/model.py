@@ -60,6 +60,13 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class WireFormat(StrEnum):
+    """How records of our topics are encoded: plain JSON, or Avro by a schema registry."""
+
+    JSON = "json"
+    AVRO = "avro"
+
+
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
@@ -141,6 +148,22 @@ class Settings(BaseSettings):
         30, description="days that changes, conflicts, resolutions and dead letters are kept"
     )
 
+    # Wire
+    wire: WireFormat = Field(
+        WireFormat.JSON, description="`json`, or `avro`: how our topics are written; either is read by `avro`"
+    )
+    registry_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s@]+$",
+        description="schema registry of Confluent's protocol, for Avro; Apicurio's is at `…/apis/ccompat/v7`",
+    )
+    registry_user: str | None = Field(None, description="its user name, or API key")
+    registry_password: SecretStr | None = Field(None, description="the password or API secret of `registry_user`")
+    registry_ca_path: Path | None = Field(
+        None, description="PEM file of authorities that the registry is trusted by; unset: the system's"
+    )
+    registry_timeout_seconds: Seconds = Field(5.0, description="longest wait for one answer of the registry")
+
     # Redis
     redis_url: SecretStr = Field(
         SecretStr("redis://localhost:6379/0"), description="redis:// or rediss:// address with its password"
@@ -181,7 +204,9 @@ class Settings(BaseSettings):
         description="secret key of hashed ids and match keys; unset: random, and no duplicates are looked for",
     )
 
-    SECRETS: ClassVar[frozenset[str]] = frozenset({"sasl_password", "tls_key_password", "redis_url", "hash_key"})
+    SECRETS: ClassVar[frozenset[str]] = frozenset(
+        {"sasl_password", "tls_key_password", "registry_password", "redis_url", "hash_key"}
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -225,6 +250,12 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"`tls_ca_path` and `tls_certificate_path` have no effect with `security_protocol` {protocol}"
     if bool(settings.tls_certificate_path) != bool(settings.tls_key_path):
         yield "`tls_certificate_path` and `tls_key_path` go together"
+    if settings.wire is WireFormat.AVRO and settings.registry_url is None:
+        yield "`wire` avro needs `registry_url`"
+    if bool(settings.registry_user) != bool(settings.registry_password):
+        yield "`registry_user` and `registry_password` go together"
+    if settings.registry_user and settings.registry_url is None:
+        yield "`registry_user` has no effect without `registry_url`"
     if settings.message_timeout_seconds > settings.transaction_timeout_seconds:
         yield "`message_timeout_seconds` must not be above `transaction_timeout_seconds`"
     if settings.min_insync_replicas > settings.replication_factor:

@@ -12,9 +12,10 @@ number or a list of them, growing with each change of a row; without one the eve
 repeats are known. Everything from ``actor`` on may be left out.
 """
 
-from typing import Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 
 from ownership_stream.identity import BadId, checked
 from ownership_stream.matrix.compiled import Matrix
@@ -49,19 +50,33 @@ class EventEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One row event."""
 
-    table: str
-    row: dict[str, str | int | float | bool | None]
-    at: int
-    op: Op = "u"
-    id: str | None = None
-    version: int | list[int] | None = None
-    actor: str | None = None
-    role: str | None = None
-    origin: Origin | None = None
-    reason: str | None = None
-    base_version: int | None = None
-    marker: str | None = None
-    evidence: dict[str, EventEvidence] = {}
+    table: Annotated[str, Meta(description="a table of the source mapping")]
+    row: Annotated[
+        dict[str, str | int | float | bool | None],
+        Meta(description="the key's columns and those that changed; one that is not here was not carried"),
+    ]
+    at: Annotated[int, Meta(description="when it happened, milliseconds since 1970, UTC")]
+    op: Annotated[Op, Meta(description="created, updated, deleted, or read without a change")] = "u"
+    id: Annotated[str | None, Meta(description="the event's own id, needed where there is no version")] = None
+    version: Annotated[
+        int | list[int] | None, Meta(description="grows with each change of a row: a number, or up to eight")
+    ] = None
+    actor: Annotated[str | None, Meta(description="who wrote, as the mapping's actors know them")] = None
+    role: Annotated[str | None, Meta(description="a role of the matrix, where the event itself knows it")] = None
+    origin: Annotated[Origin | None, Meta(description="whether a person wrote; without one the mapping knows")] = None
+    reason: Annotated[str | None, Meta(description="the override reason that came with the write")] = None
+    base_version: Annotated[int | None, Meta(description="the record version that the writer had seen")] = None
+    marker: Annotated[str | None, Meta(description="our change id, where the source gives it back")] = None
+    evidence: Annotated[dict[str, EventEvidence], Meta(description="field: who vouches for its value, and when")] = {}
+
+
+def event_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a row event, for whoever writes them; a mapping says more of tables and columns."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Row event",
+        **msgspec.json.schema(Event),
+    }
 
 
 class CanonicalDecoder:

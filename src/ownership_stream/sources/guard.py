@@ -134,5 +134,5 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_json(value: bytes | msgspec.Raw) -> str:
     if bytes(value)[:1] in _AVRO:
-        return "not JSON but framed as by a schema registry: set the connector's converter to JSON"
+        return "not JSON but framed by a schema registry: set the connector's converter to JSON, or set `registry_url`"
     return "no JSON in UTF-8"

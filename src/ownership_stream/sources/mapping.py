@@ -211,6 +211,15 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(column.field for _, column in self.columns())
 
 
+class Shape(msgspec.Struct, frozen=True):
+    """A column that an apply record may hold: its encoding, and the type of what stands there in the matrix's words."""
+
+    name: str
+    encoding: Encoding
+    type: str
+    key: bool = False
+
+
 class Writer:
     """The reverse of a mapping: what an apply record for its system writes where."""
 
@@ -225,11 +234,24 @@ class Writer:
             field = matrix.fields[column.field]
             type_ = field.parts[column.part] if column.part else field.type
             self._columns.setdefault(column.field, []).append((column, type_))
+        views = {name: matrix.fields[name].views.get(self.system) for name in self._columns}
+        self.shared = frozenset(name for name, view in views.items() if view != "none")
+        """The fields that the system is ever sent: not those that another owner keeps to itself."""
 
     @property
     def fields(self) -> frozenset[str]:
         """The fields that have a column to be written to."""
         return frozenset(self._columns)
+
+    def shapes(self) -> tuple[Shape, ...]:
+        """Every column that an apply record may hold: the key's, those of fields, the marker; each once."""
+        found = {name: Shape(name, encoding, "text", key=True) for name, encoding in self._key}
+        for field, columns in self._columns.items():
+            for column, type_ in columns if field in self.shared else ():
+                found.setdefault(column.name, Shape(column.name, column.encoding, type_))
+        if self.marker:
+            found.setdefault(self.marker, Shape(self.marker, PLAIN, "text"))
+        return tuple(found.values())
 
     def key(self, key: str) -> dict[str, Any]:
         """The key columns of the system's own key, as the source writes them; raises ``BadId``."""

@@ -13,6 +13,8 @@ REASONS: Final[dict[str, str]] = {
     "not_json": "the bytes are no UTF-8, or no JSON",
     "not_an_envelope": "JSON, but not the shape that the connector writes",
     "unsupported": "a form of the connector that is not read: the message names the setting to change",
+    "not_avro": "the bytes are no Avro of the schema that they name",
+    "unknown_schema": "the schema registry does not have the schema that the record names",
     "duplicate_key": "an object holds the same key twice, so that which value is meant cannot be known",
     "too_deep": "nested more deeply than any row is",
     "unknown_table": "a table that the source mapping does not have",

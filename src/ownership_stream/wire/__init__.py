@@ -2,6 +2,8 @@
 
 - ``records.py`` the shapes of apply, conflict and resolution records;
 - ``codec.py`` words to bytes and back (``Wire``, JSON), and packed states; ``sealed.py`` states opened where needed;
+- ``framing.py`` which schema a record was written with, ``avro.py`` bodies, ``registry.py`` where schemas come from,
+  ``schemas.py`` those of our own, ``avro_wire.py`` words in Avro, ``framed.py`` source records in Avro;
 - ``messages.py`` records to produce: ``change_message``, ``apply_record``, ``conflict_record``, ``case_record``,
   ``resolution_record``, ``dead_letter``.
 """
@@ -16,6 +18,7 @@ from ownership_stream.wire.messages import (
     change_message,
     conflict_record,
     dead_letter,
+    held_by,
     resolution_record,
     rfc3339,
     sighting_message,
@@ -40,6 +43,7 @@ __all__ = [
     "change_message",
     "conflict_record",
     "dead_letter",
+    "held_by",
     "open_state",
     "pack_state",
     "resolution_record",

@@ -1,11 +1,11 @@
 """Words to bytes and back: one encoding for all topics of ours, and the packed states.
 
-JSON only; ``Wire`` is the seam where another encoding of the same words will stand. Encoding is deterministic: the same
-words give the same bytes.
+``Wire`` is the seam: JSON is here, Avro in ``avro_wire.py``. Encoding is deterministic: the same words give the same
+bytes.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -21,16 +21,24 @@ T = TypeVar("T")
 
 
 class WireError(OwnershipError):
-    """Bytes on a topic of ours that this release cannot read."""
+    """Bytes on a topic of ours that this release cannot read; ``reason`` is that of the dead letter."""
+
+    reason: ClassVar[str] = "foreign"
 
 
 class Wire(Protocol):
     """Encodes and decodes what stands on topics of ours, one kind of record each."""
 
     content_type: str
+    whole_rows: bool
+    """Whether an apply record holds every column that may be written, and not only those that changed."""
 
     def encode(self, record: Any) -> bytes:
-        """The bytes of a change, an apply, conflict or resolution record."""
+        """The bytes of a change, a sighting, an apply, conflict or resolution record."""
+        ...
+
+    def encode_key(self, key: Mapping[str, Any], system: str) -> bytes:
+        """The bytes of the key of an apply record for that system."""
         ...
 
     def read_change(self, value: bytes) -> Change:
@@ -58,6 +66,7 @@ class JsonWire:
     """Plain JSON, keys of structs in their order and keys of dictionaries sorted."""
 
     content_type = CONTENT_TYPE
+    whole_rows = False
 
     def __init__(self) -> None:
         self.encode = msgspec.json.Encoder(order="deterministic").encode
@@ -66,6 +75,10 @@ class JsonWire:
         self._conflict = msgspec.json.Decoder(Conflict)
         self._apply = msgspec.json.Decoder(Apply)
         self._resolution = msgspec.json.Decoder(Resolution)
+
+    def encode_key(self, key: Mapping[str, Any], system: str) -> bytes:  # noqa: ARG002  # JSON is the same for all
+        """The bytes of the key of an apply record for that system."""
+        return self.encode(key)
 
     def read_change(self, value: bytes) -> Change:
         """A change back from its bytes; raises ``WireError``."""

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ownership_stream.matches import Sighting
-from ownership_stream.model import Case, CaseEvent, Change, Outcome, Send, Value
+from ownership_stream.model import Case, CaseEvent, Change, Outcome, RecordState, Send, Value
 from ownership_stream.sources.mapping import Writer
 from ownership_stream.wire.codec import JSON, Wire
 from ownership_stream.wire.records import CONNECTOR, Apply, Conflict, Resolution, Source, Sync
@@ -65,21 +65,43 @@ def sighting_message(sighting: Sighting, wire: Wire = JSON) -> Message:
     return Message(sighting.key.encode(), wire.encode(sighting), [("content-type", wire.content_type.encode())])
 
 
+def held_by(state: RecordState, system: str) -> dict[str, Value]:
+    """Field -> what a system holds as far as is known: what was sent last and is outstanding, else what it shows."""
+    known = state.systems.get(system)
+    if known is None:
+        return {}
+    outstanding = {field: sent[-1].value for field, sent in known.outstanding.items() if sent}
+    return known.shown.copy() | outstanding
+
+
 def apply_record(
-    writer: Writer, send: Send, change: Change, *, rules: Iterable[str], revision: str, at: int, wire: Wire = JSON
+    writer: Writer,
+    send: Send,
+    change: Change,
+    *,
+    rules: Iterable[str],
+    revision: str,
+    at: int,
+    wire: Wire = JSON,
+    held: Mapping[str, Value] | None = None,
 ) -> Message:
     """What a system is to write, for its apply topic, keyed by the system's own key.
 
     ``writer`` is the reverse of the system's mapping, ``change`` what the send follows from, ``rules`` those of the
-    sent fields, ``at`` the broker's time of the change. Raises ``KeyError`` for a field without column in that system.
+    sent fields, ``at`` the broker's time of the change. ``held`` is field -> what the system holds already, for a wire
+    of whole rows. Raises ``KeyError`` for a field without column in that system.
     """
     key = writer.key(send.key)
+    others: dict[str, Any] = {}
+    if wire.whole_rows:
+        for field in sorted(writer.shared - send.values.keys()):
+            others |= writer.columns(field, (held or {}).get(field))
     columns: dict[str, Any] = {}
     for field, value in sorted(send.values.items()):
         columns |= writer.columns(field, value)
     marker = {writer.marker: change.id} if writer.marker else {}
     record = Apply(
-        after=key | columns | marker,
+        after=others | key | columns | marker,
         source=Source(
             name="ownership", ts_ms=change.at, db=send.system, schema=writer.schema or send.system, table=writer.table
         ),
@@ -100,7 +122,8 @@ def apply_record(
             kind=send.kind,
         ),
     )
-    return _message("apply", f"{change.id}:{send.system}", key, record, change, wire, at=at)
+    encoded = wire.encode_key(key, send.system)
+    return _message("apply", f"{change.id}:{send.system}", encoded, record, change, wire, at=at)
 
 
 def conflict_record(
@@ -238,14 +261,14 @@ def _about(context: Context, case: Case | None) -> dict[str, Any]:
 def _message(
     kind: str,
     identity: str,
-    key: str | Mapping[str, Any],
+    key: str | bytes,
     record: msgspec.Struct,
     change: Change,
     wire: Wire,
     *,
     at: int,
 ) -> Message:
-    text = key.encode() if isinstance(key, str) else wire.encode(key)
+    text = key.encode() if isinstance(key, str) else key
     headers = [
         _SPEC_HEADER,
         ("ce_id", identity.encode()),
