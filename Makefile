@@ -47,8 +47,9 @@ soak: setup-test ## minutes at 70% of the maximum, in peace and with workers kil
 	@PYTHONPATH=src:tests $(BIN)/python -m chaos.soak $(if $(MINUTES),--minutes $(MINUTES)) \
 	  $(if $(SEED),--seed $(SEED)) $(SOAK_ARGS)
 
-bench-decide: setup-test ## one decide beside the JSON decode of its row, in one run
-	@$(BIN)/python benchmarks/bench_decide.py
+bench-decide: ## one decide beside the JSON decode of its row, in one run
+	@scripts/setup bench
+	@PYTHONPATH=src .venv-bench/bin/python benchmarks/bench_decide.py
 
 bench-formats: setup-test ## decode and map one row by each format beside the bare library, in one run
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_decode.py

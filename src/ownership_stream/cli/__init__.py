@@ -32,6 +32,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "matrix": "ownership_stream.cli.matrix",
     "settings": "ownership_stream.cli.settings",
     "simulate": "ownership_stream.cli.simulate",
+    "sources": "ownership_stream.cli.sources",
     "sweep": "ownership_stream.cli.sweep",
     "topics": "ownership_stream.cli.topics",
     "verify": "ownership_stream.cli.verify",

@@ -18,6 +18,8 @@ matrix's lint asks for.
   whole; ``words.py`` and ``schema.py`` its words;
 - ``mapping.py`` the compiled mapping and its reverse; ``encodings.py`` how columns write values;
 - ``rows.py`` one table's rows as changes; ``guard.py`` JSON from outside;
+- ``sample.py`` real records beside their mapping, ``opened.py`` and ``shapes.py`` what they are, ``advice.py`` what to
+  do about it;
 - ``debezium.py``, ``salesforce.py``, ``canonical.py`` the envelopes, ``flattened.py`` rows without one;
   ``databases.py`` and ``events.py`` what Debezium says beside a row; ``unavailable.py`` its placeholder;
 - ``result.py`` what decoding can end in.

@@ -28,6 +28,7 @@ from ownership_stream.sources.mapping import (
     FORMS,
     UNAVAILABLE,
     Actors,
+    ApplyForm,
     Column,
     Connector,
     Form,
@@ -156,6 +157,7 @@ class _Loader:
             form=form,
             added_prefix=reader.text(top.get("added prefix"), "`added prefix`") or ADDED_PREFIX,
             by_timestamp="without position" in top,
+            apply_form=self._apply_form(top.get("apply as")),
             ignored_tables=frozenset(reader.words(top.get("ignored tables"), "`ignored tables`", "table", None)),
         )
         check_mapping(reader, mapping, root)
@@ -164,6 +166,10 @@ class _Loader:
     def _connector(self, node: Node | None) -> Connector | None:
         word = self.reader.word(node, "connector", get_args(Connector))
         return next((connector for connector in get_args(Connector) if connector == word), None)
+
+    def _apply_form(self, node: Node | None) -> ApplyForm:
+        word = self.reader.word(node, "apply as", get_args(ApplyForm))
+        return next((form for form in get_args(ApplyForm) if form == word), "json")
 
     def _own_setting(self, top: dict[str, Node], connector: Connector | None) -> None:
         for key, (of, connectors) in _SETTINGS.items():

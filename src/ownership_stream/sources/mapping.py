@@ -25,6 +25,7 @@ Connector = Literal[
 ]
 Use = Literal["input", "compared", "request"]
 Form = Literal["envelope", "flattened"]
+ApplyForm = Literal["json", "json with schema"]
 
 CONNECTORS: Final[dict[Connector, str]] = {
     "debezium postgresql": "Debezium's PostgreSQL connector, JSON, the envelope or flattened, with or without schemas",
@@ -47,6 +48,12 @@ FORMS: Final[dict[Form, str]] = {
     "envelope": "as the connector writes it",
     "flattened": "through the transform `ExtractNewRecordState`",
 }
+APPLY_FORMS: Final[dict[ApplyForm, str]] = {
+    "json": "plain JSON: for a writer that knows the columns' types",
+    "json with schema": "JSON with Kafka Connect's schema in each record: for the Debezium and Confluent JDBC sinks",
+}
+"""How the apply records of a system are written; without a word, as the first."""
+
 SPARSE: Final[frozenset[Connector]] = frozenset({"salesforce", "canonical"})
 """Connectors whose events carry only what changed; with the others every event carries the whole row."""
 
@@ -191,6 +198,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     by_timestamp: bool = False
     """Whether a flattened row without position is ordered by its record's time."""
     ignored_tables: frozenset[str] = frozenset()
+    apply_form: ApplyForm = "json"
 
     @property
     def sparse(self) -> bool:
@@ -225,7 +233,7 @@ class Writer:
 
     def __init__(self, mapping: Mapping, matrix: Matrix) -> None:
         table = mapping.primary
-        self.system = mapping.system
+        self.system, self.form = mapping.system, mapping.apply_form
         self.schema, _, self.table = table.name.rpartition(".")
         self.marker = table.marker.name if table.marker else ""
         self._key = tuple((cell.name, cell.encoding) for cell in table.key)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ownership_stream.matrix.words import Key
 from ownership_stream.sources import words
-from ownership_stream.sources.mapping import CONNECTORS, FORMS
+from ownership_stream.sources.mapping import APPLY_FORMS, CONNECTORS, FORMS
 
 Schema = dict[str, Any]
 
@@ -38,11 +38,10 @@ def render() -> str:
 
 def _top() -> Mapping[str, Schema]:
     actors = _object(words.ACTORS, dict.fromkeys(words.ACTORS, _named(_TEXT)))
-    meanings = [{"const": word, "description": meaning} for word, meaning in CONNECTORS.items()]
     return {
         "source": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"},
         "system": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"},
-        "connector": {"oneOf": meanings},
+        "connector": _one_of(CONNECTORS),
         "topics": _LIST,
         "tables": _named(_object(words.TABLE, _table())),
         "actors": actors,
@@ -53,6 +52,7 @@ def _top() -> Mapping[str, Schema]:
         "added prefix": _TEXT,
         "without position": {"const": words.RECORD_TIMESTAMP},
         "servers": {**_LIST, "items": {"type": "integer", "minimum": 1}},
+        "apply as": _one_of(APPLY_FORMS),
         "unavailable value": _TEXT,
     }
 
@@ -72,6 +72,10 @@ def _table() -> Mapping[str, Schema]:
         "evidence": _named({"type": "object", "additionalProperties": {"oneOf": [_CELL, who]}}),
         "ignored": _LIST,
     }
+
+
+def _one_of(words_: Mapping[Any, str]) -> Schema:
+    return {"oneOf": [{"const": word, "description": meaning} for word, meaning in words_.items()]}
 
 
 def _object(keys: Mapping[str, Key], values: Mapping[str, Schema]) -> Schema:

@@ -1,6 +1,7 @@
 """Bytes <-> words: what stands on each topic of ours, with its key and headers.
 
 - ``records.py`` the shapes of apply, conflict and resolution records;
+- ``connect.py`` apply records with Kafka Connect's schema in them;
 - ``codec.py`` words to bytes and back (``Wire``, JSON), and packed states; ``sealed.py`` states opened where needed;
 - ``framing.py`` which schema a record was written with, ``avro.py`` bodies, ``registry.py`` where schemas come from,
   ``schemas.py`` those of our own, ``avro_wire.py`` words in Avro, ``framed.py`` source records in Avro;

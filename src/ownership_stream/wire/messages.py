@@ -15,6 +15,7 @@ from ownership_stream.matches import Sighting
 from ownership_stream.model import Case, CaseEvent, Change, Outcome, RecordState, Send, Value
 from ownership_stream.sources.mapping import Writer
 from ownership_stream.wire.codec import JSON, Wire
+from ownership_stream.wire.connect import with_schema
 from ownership_stream.wire.records import CONNECTOR, Apply, Conflict, Resolution, Source, Sync
 
 SPEC_VERSION: Final = "1.0"
@@ -88,9 +89,12 @@ def apply_record(
     """What a system is to write, for its apply topic, keyed by the system's own key.
 
     ``writer`` is the reverse of the system's mapping, ``change`` what the send follows from, ``rules`` those of the
-    sent fields, ``at`` the broker's time of the change. ``held`` is field -> what the system holds already, for a wire
-    of whole rows. Raises ``KeyError`` for a field without column in that system.
+    sent fields, ``at`` the broker's time of the change. Written as the mapping says (``apply as``). ``held`` is
+    field -> what the system holds already, for a wire of whole rows. Raises ``KeyError`` for a field without column in
+    that system.
     """
+    if writer.form == "json with schema":
+        wire = JSON
     key = writer.key(send.key)
     others: dict[str, Any] = {}
     if wire.whole_rows:
@@ -123,7 +127,11 @@ def apply_record(
         ),
     )
     encoded = wire.encode_key(key, send.system)
-    return _message("apply", f"{change.id}:{send.system}", encoded, record, change, wire, at=at)
+    message = _message("apply", f"{change.id}:{send.system}", encoded, record, change, wire, at=at)
+    if writer.form == "json":
+        return message
+    key_with, value_with = with_schema(writer, message.key or b"", message.value or b"", tuple(record.after))
+    return message._replace(key=key_with, value=value_with)
 
 
 def conflict_record(
