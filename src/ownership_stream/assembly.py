@@ -44,13 +44,14 @@ def assemble(settings: Settings, *, waived: Collection[str] = ()) -> Assembly:
     ``ownership-stream matrix check`` refuses, no worker works by.
     """
     matrix, mappings = documents(settings)
+    registry = registry_of(settings)
     counts = _telemetry(settings, matrix)
     config = worker_config(settings, waived=waived)
     store = redis_store(settings, waived=waived)
     return Assembly(
         matrix,
         mappings,
-        stages(settings, matrix, mappings),
+        stages(settings, matrix, mappings, registry),
         config,
         store,
         counts,
@@ -61,7 +62,7 @@ def assemble(settings: Settings, *, waived: Collection[str] = ()) -> Assembly:
             changes=settings.topic_changes,
             states=settings.topic_state,
             seconds=settings.tick_interval_seconds,
-            wire=wire_of(settings),
+            wire=wire_of(settings, registry=registry),
         ),
     )
 
@@ -101,10 +102,12 @@ def topics_read(settings: Settings, mapping: Mapping) -> Sequence[str]:
     return settings.source_topics.get(mapping.source, mapping.topics)
 
 
-def stages(settings: Settings, matrix: Matrix, mappings: tuple[Mapping, ...]) -> tuple[Stage, ...]:
+def stages(
+    settings: Settings, matrix: Matrix, mappings: tuple[Mapping, ...], registry: Registry | None = None
+) -> tuple[Stage, ...]:
     """Intake over every source topic, decide over ``ownership.changes``, match over ``ownership.matches``."""
     topics = topics_of(settings, matrix)
-    registry = registry_of(settings)
+    registry = registry or registry_of(settings)
     decoders = {
         topic: _decoder(settings, matrix, mapping, registry)
         for mapping in mappings

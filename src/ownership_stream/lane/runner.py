@@ -21,11 +21,6 @@ FATAL_IN_A_ROW: Final = 5
 FIRST_WAIT: Final = 0.1
 LONGEST_WAIT: Final = 5.0
 IDLE_SECONDS: Final = 5.0
-# What waits while a lane works, in records and bytes, and what all lanes may have at work (bytes), where nobody says
-# otherwise.
-INBOX_RECORDS: Final = 10_000
-INBOX_BYTES: Final = 1024 * 1024
-ROOM_BYTES: Final = 4 * INBOX_BYTES
 
 
 class Feed(Protocol):
@@ -61,8 +56,8 @@ class LaneRunner:
         feed: Feed,
         observer: Observer,
         *,
-        room: Room | None = None,
-        inbox: Inbox | None = None,
+        room: Room,
+        inbox: Inbox,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.id: Final[LaneId] = lane.id
@@ -71,8 +66,8 @@ class LaneRunner:
         self._feed = feed
         self._observer = observer
         self._sleep = sleep
-        self._room = room or Room(ROOM_BYTES)
-        self._inbox = inbox or Inbox(INBOX_RECORDS, INBOX_BYTES)
+        self._room = room
+        self._inbox = inbox
         self._queued = 0
         self._held = False
         self._flow: int | None = None

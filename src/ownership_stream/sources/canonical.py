@@ -32,7 +32,7 @@ from ownership_stream.sources.guard import (
 )
 from ownership_stream.sources.mapping import Mapping
 from ownership_stream.sources.result import IGNORE, Decoded, Undecodable
-from ownership_stream.sources.rows import Envelope, RowPlan
+from ownership_stream.sources.rows import Envelope, RowPlan, plan_of
 
 MAX_NUMBER: Final = 2**63 - 1
 MAX_PARTS: Final = 8
@@ -98,11 +98,9 @@ class CanonicalDecoder:
         raw = decoded(self._json, value, self._what)
         refuse_duplicates(value, keys_in(raw), self._what)
         event = self._event(raw)
-        plan = self._plans.get(event.table)
+        plan = plan_of(self._plans, event.table, self._mapping, self._what)
         if plan is None:
-            if event.table in self._mapping.ignored_tables:
-                return IGNORE["table"]
-            raise Undecodable("unknown_table", f"{self._what}: unknown table {named(event.table)}")
+            return IGNORE["table"]
         row = {name: value for name, value in event.row.items() if not plan.table.ignores(name)}
         values = plan.values(row)
         return Decoded((plan.change(values, self._envelope(event, plan, traced(headers))),))

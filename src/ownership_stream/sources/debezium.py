@@ -13,11 +13,11 @@ from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import astuple
 
 from ownership_stream.matrix.compiled import Matrix
-from ownership_stream.sources.events import NO_ROW, OPS, Events, aside, is_moved, row_topics
-from ownership_stream.sources.guard import Headers, decoded, is_tombstone, named, refuse_duplicates, traced
+from ownership_stream.sources.events import NO_ROW, OPS, Events, aside, kind_of, row_topics
+from ownership_stream.sources.guard import Headers, decoded, is_tombstone, refuse_duplicates, traced
 from ownership_stream.sources.mapping import Mapping
 from ownership_stream.sources.result import IGNORE, Decoded, Undecodable
-from ownership_stream.sources.rows import RowPlan
+from ownership_stream.sources.rows import RowPlan, plan_of
 
 _WRAPPED: Final = re.compile(rb'\s*\{\s*"(?:schema|payload)"')
 _NULL: Final = b"null"
@@ -46,6 +46,19 @@ class _Wrapped(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False
 
 
 _wrapped: Final = msgspec.json.Decoder(_Wrapped).decode
+
+
+def row_text(topic: str, value: bytes | None, mapping: Mapping, known: frozenset[str], what: str) -> bytes | Decoded:
+    """The text of a record that should be a row's; else why it is none. ``known`` are the mapping's ``row_topics``.
+
+    Raises ``Undecodable``.
+    """
+    if value is None or is_tombstone(value):
+        return IGNORE["tombstone"]
+    if topic not in known and (ignored := aside(topic, mapping)):
+        return ignored
+    text = unwrapped(value, what)
+    return IGNORE["tombstone"] if text is None else text
 
 
 def unwrapped(value: bytes, what: str) -> bytes | None:
@@ -77,13 +90,9 @@ class DebeziumDecoder:
         self, topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int, headers: Headers = ()
     ) -> Decoded:
         """One record of a source topic; raises ``Undecodable``."""
-        if value is None or is_tombstone(value):
-            return IGNORE["tombstone"]
-        if topic not in self._row_topics and (ignored := aside(topic, self._mapping)):
-            return ignored
-        text = unwrapped(value, self._what)
-        if text is None:
-            return IGNORE["tombstone"]
+        text = row_text(topic, value, self._mapping, self._row_topics, self._what)
+        if isinstance(text, Decoded):
+            return text
         event = self._read(text)
         if event.op in NO_ROW:
             return NO_ROW[event.op]
@@ -117,11 +126,9 @@ class DebeziumDecoder:
             said = f"an event that is not of Debezium's `{self._word}` connector"
             raise Undecodable("unsupported", f"{self._what}: {said}")
         name = f"{source.get(self._outer)}.{source.get('table')}"
-        plan = self._plans.get(name)
+        plan = plan_of(self._plans, name, self._mapping, self._what)
         if plan is None:
-            if name in self._mapping.ignored_tables:
-                return IGNORE["table"]
-            raise Undecodable("unknown_table", f"{self._what}: unknown table {named(name)}")
+            return IGNORE["table"]
         if key is None:
             advice = "give the table a primary key, or set `message.key.columns`"
             raise Undecodable("missing_key", f"{plan.what}: the record has no key: {advice}")
@@ -130,11 +137,9 @@ class DebeziumDecoder:
             raise Undecodable("not_an_envelope", f"{plan.what}: an event of kind `{event.op}` without its row")
         values = astuple(decoded(plan.decode, row, plan.what))
         refuse_duplicates(text, _keys(event, source, values), plan.what, _unread(event, row, values, plan))
-        op = OPS[event.op]
-        if headers and is_moved(op, headers):
-            if op == "d" and plan.is_linked(values):
-                return IGNORE["moved"]
-            op = "u" if op == "c" else op
+        op = kind_of(OPS[event.op], headers, plan, values)
+        if op is None:
+            return IGNORE["moved"]
         envelope = self._envelope(op, source, plan, timestamp_ms, traced(headers), row)
         return Decoded((plan.change(values, envelope),))
 

@@ -43,10 +43,17 @@ def row_topics(mapping: Mapping) -> frozenset[str]:
     return frozenset(topic for topic in mapping.topics if aside(topic, mapping) is None)
 
 
-def is_moved(op: str, headers: Headers) -> bool:
-    """Whether this is half of a changed primary key: the delete of the old one, or the create of the new one."""
-    mark = MOVED.get(op)
-    return mark is not None and any(name == mark for name, _ in headers)
+def kind_of(op: Op, headers: Headers, plan: RowPlan, values: Values) -> Op | None:
+    """The kind of an event, which may be half of a changed primary key: the delete of the old, the create of the new.
+
+    The new one is an update of the record that the row is linked to, so there the old one's end is no event: ``None``.
+    """
+    mark = MOVED.get(op) if headers else None
+    if mark is None or all(name != mark for name, _ in headers):
+        return op
+    if op == "d":
+        return None if plan.is_linked(values) else op
+    return "u"
 
 
 class Events:

@@ -16,12 +16,12 @@ from msgspec.structs import astuple
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Op
 from ownership_stream.sources.databases import Database, Source
-from ownership_stream.sources.debezium import unwrapped
-from ownership_stream.sources.events import NO_ROW, OPS, Events, add_fields, aside, is_moved, row_topics
-from ownership_stream.sources.guard import Headers, decoded, is_tombstone, named, refuse_duplicates, traced
+from ownership_stream.sources.debezium import row_text
+from ownership_stream.sources.events import NO_ROW, OPS, Events, add_fields, kind_of, row_topics
+from ownership_stream.sources.guard import Headers, decoded, named, refuse_duplicates, traced
 from ownership_stream.sources.mapping import Mapping
 from ownership_stream.sources.result import IGNORE, Decoded, Undecodable
-from ownership_stream.sources.rows import RowPlan, Values
+from ownership_stream.sources.rows import RowPlan, Values, plan_of
 
 DELETED: Final = "__deleted"
 """The one name that no prefix changes."""
@@ -96,19 +96,13 @@ class FlattenedDecoder:
         self, topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int, headers: Headers = ()
     ) -> Decoded:
         """One record of a source topic; raises ``Undecodable``."""
-        if value is None or is_tombstone(value):
-            return IGNORE["tombstone"]
-        if topic not in self._row_topics and (ignored := aside(topic, self._mapping)):
-            return ignored
-        text = unwrapped(value, self._what)
-        if text is None:
-            return IGNORE["tombstone"]
+        text = row_text(topic, value, self._mapping, self._row_topics, self._what)
+        if isinstance(text, Decoded):
+            return text
         name = self._by_topic.get(topic) or self._named(text)
-        plan = self._plans.get(name)
+        plan = plan_of(self._plans, name, self._mapping, self._what)
         if plan is None:
-            if name in self._mapping.ignored_tables:
-                return IGNORE["table"]
-            raise Undecodable("unknown_table", f"{self._what}: unknown table {named(name)}")
+            return IGNORE["table"]
         values = self._values(text, plan.rows)
         return self._row(plan, values, key, timestamp_ms, headers)
 
@@ -119,14 +113,13 @@ class FlattenedDecoder:
             return NO_ROW[said]
         source = plan.source(values)
         self._check(source, rows)
-        op = self._op(said, rows)
+        kind = self._op(said, rows)
         if key is None:
             advice = "give the table a primary key, or set `message.key.columns`"
             raise Undecodable("missing_key", f"{rows.what}: the record has no key: {advice}")
-        if headers and is_moved(op, headers):
-            if op == "d" and rows.is_linked(values):
-                return IGNORE["moved"]
-            op = "u" if op == "c" else op
+        op = kind_of(kind, headers, rows, values)
+        if op is None:
+            return IGNORE["moved"]
         if op == "r":
             source.setdefault("snapshot", True)
         held = values[: rows.first_ignored]

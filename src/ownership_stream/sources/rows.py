@@ -6,7 +6,7 @@ it.
 """
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -29,7 +29,7 @@ from ownership_stream.sources.encodings import (
     milliseconds,
     whole_number,
 )
-from ownership_stream.sources.guard import mistyped
+from ownership_stream.sources.guard import mistyped, named
 from ownership_stream.sources.mapping import Cell, Column, EvidenceRule, Mapping, Table, Use
 from ownership_stream.sources.result import Undecodable
 from ownership_stream.sources.unavailable import Unavailable
@@ -39,6 +39,17 @@ _ADDED: Final = str | int | bool | msgspec.UnsetType | None
 
 Values = tuple[Any, ...]
 """A row: the raw values of its columns in the plan's order, ``UNSET`` where one was not carried."""
+
+
+_Plan = TypeVar("_Plan")
+
+
+def plan_of(plans: dict[str, _Plan], name: str, mapping: Mapping, what: str) -> _Plan | None:
+    """How a table's rows are read; ``None`` for one that means nothing. Raises ``Undecodable`` for an unknown one."""
+    plan = plans.get(name)
+    if plan is None and name not in mapping.ignored_tables:
+        raise Undecodable("unknown_table", f"{what}: unknown table {named(name)}")
+    return plan
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):

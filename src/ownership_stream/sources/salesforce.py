@@ -26,7 +26,7 @@ from ownership_stream.sources.guard import (
 )
 from ownership_stream.sources.mapping import Mapping
 from ownership_stream.sources.result import IGNORE, Decoded, NeedsReread, Undecodable
-from ownership_stream.sources.rows import Envelope, RowPlan
+from ownership_stream.sources.rows import Envelope, RowPlan, plan_of
 
 OPS: Final[dict[str, Op]] = {"CREATE": "c", "UPDATE": "u", "DELETE": "d", "UNDELETE": "c", "SNAPSHOT": "r"}
 HEADER: Final = "ChangeEventHeader"
@@ -99,11 +99,9 @@ class SalesforceDecoder:
 
     def _event(self, event: dict[str, Any], header: _Header, trace: dict[str, str]) -> Decoded:
         entity = header.entity_name
-        plan = self._plans.get(entity)
+        plan = plan_of(self._plans, entity, self._mapping, self._what)
         if plan is None:
-            if entity in self._mapping.ignored_tables:
-                return IGNORE["table"]
-            raise Undecodable("unknown_table", f"{self._what}: unknown table {named(entity)}")
+            return IGNORE["table"]
         keys = self._keys(header, plan)
         if header.change_type not in OPS:
             raise Undecodable("not_an_envelope", f"{plan.what}: `changeType` is none of Salesforce's words")
