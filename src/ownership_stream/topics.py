@@ -4,7 +4,8 @@ Nothing here is decided for the source topics, which belong to their connectors.
 knows no topic settings and makes topics by itself, so neither `create` nor `check` is for it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
@@ -28,6 +29,8 @@ SYSTEMS: Final = ("ehr", "crm")
 CONTROL_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 DAY_MILLISECONDS: Final = 24 * 60 * 60 * 1000
 REQUEST_SECONDS: Final = 30.0
+LOOK_SECONDS: Final = 0.1
+"""Between two looks whether the brokers know a topic by now."""
 
 _T = TypeVar("_T")
 
@@ -91,9 +94,9 @@ def owned_topics(settings: Settings, systems: Sequence[str] = SYSTEMS) -> list[T
 
 
 def create(admin: AdminClient, settings: Settings, systems: Sequence[str] = SYSTEMS) -> list[str]:
-    """Makes the topics that are missing, and returns their names; those that exist are left as they are.
+    """Makes the topics that are missing, and returns their names once they can be seen; the others are left alone.
 
-    Raises `UnavailableError` with one line per topic that Kafka refused.
+    Raises `UnavailableError` with one line per topic that Kafka refused, or that nobody has seen in time.
     """
     wanted = {topic.name: topic for topic in owned_topics(settings, systems)}
     missing = [topic for name, topic in wanted.items() if name not in _existing(admin)]
@@ -114,7 +117,17 @@ def create(admin: AdminClient, settings: Settings, systems: Sequence[str] = SYST
             created.append(name)
     if refused:
         raise UnavailableError(*refused)
+    _await(admin, answers)
     return created
+
+
+def _await(admin: AdminClient, names: Collection[str]) -> None:
+    """Until the topics can be seen: the controller says that it made them before its brokers have heard of it."""
+    deadline = time.monotonic() + REQUEST_SECONDS
+    while unseen := [name for name in names if name not in _existing(admin)]:
+        if time.monotonic() > deadline:
+            raise UnavailableError(*(f"topic `{name}` is made, but cannot be seen yet: check again" for name in unseen))
+        time.sleep(LOOK_SECONDS)
 
 
 def check(admin: AdminClient, settings: Settings, systems: Sequence[str] = SYSTEMS) -> list[Problem]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from ownership_stream import topics
 from ownership_stream.errors import UnavailableError
 from ownership_stream.settings import Settings
 from ownership_stream.topics import Topic, check, create, owned_topics, record_limit
@@ -93,6 +94,31 @@ def test_what_was_created_passes_the_check() -> None:
     assert {topic.name for topic in owned_topics(SETTINGS)} == set(create(admin, SETTINGS))
     assert [] == check(admin, SETTINGS)
     assert [] == create(admin, SETTINGS)
+
+
+class SlowAdmin(FakeAdmin):
+    """A broker that hears of new topics from the controller only after a few looks."""
+
+    looks = 0
+
+    def list_topics(self, timeout: float) -> Any:
+        """Nothing at first."""
+        self.looks += 1
+        return SimpleNamespace(topics={}) if self.looks < 4 else super().list_topics(timeout)
+
+
+def test_topics_are_created_once_they_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check right after it finds them; topics that stay unseen are named, and what to do."""
+    monkeypatch.setattr(topics, "LOOK_SECONDS", 0.0)
+    admin: Any = SlowAdmin([])
+    create(admin, SETTINGS)
+    assert [] == check(admin, SETTINGS)
+
+    monkeypatch.setattr(topics, "REQUEST_SECONDS", 0.0)
+    admin = SlowAdmin([])
+    admin.looks = -1000
+    with pytest.raises(UnavailableError, match=r"topic `apply\.crm` is made, but cannot be seen yet: check again"):
+        create(admin, SETTINGS)
 
 
 def test_the_table_holds_what_the_design_asks_for() -> None:

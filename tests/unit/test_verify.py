@@ -13,7 +13,15 @@ from ownership_stream.regimes import Regime, Regimes
 from ownership_stream.steps import REGIMES, packed, unpack, unpack_regimes
 from ownership_stream.verify.again import Again, Traced, UndecidableError, digests, number_of, output_digest
 from ownership_stream.verify.changelog import DIGEST_BYTES, Kept, digest_of
-from ownership_stream.verify.compare import Aligned, differing_fields, left_behind, may_hold, since_when
+from ownership_stream.verify.compare import (
+    Aligned,
+    Finding,
+    differing_fields,
+    left_behind,
+    may_hold,
+    precedence,
+    since_when,
+)
 from ownership_stream.wire import JSON
 from step_kit import CHANGES, TOPICS, DecideLane, decide_step, log_record, others_of, row
 
@@ -237,6 +245,17 @@ def test_outputs_are_compared_in_their_order(
     """Lost, strange, twice; what comes after what must be there by now is later's; retention takes from the front."""
     one = aligned(expected, found, whole=whole)
     assert (wrong, compared) == (one.wrong, one.compared)
+
+
+def test_a_record_is_told_before_the_breaker_that_followed_from_it() -> None:
+    """The lane's own state stands for the whole batch, and so seems to differ since an older change."""
+
+    def finding(record: str, since: int | None) -> Finding:
+        place = {"stage": "decide", "topic": "state", "partition": 0, "changes": "changes"}
+        return Finding(what="state", how="differs", record=record, since=since, **place)
+
+    found = [finding("__breaker", 3), finding("c", None), finding("b", 9), finding("a", 5)]
+    assert ["a", "b", "c", "__breaker"] == [one.record for one in sorted(found, key=precedence)]
 
 
 def test_an_output_is_found_only_where_one_begins() -> None:

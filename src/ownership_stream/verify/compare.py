@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from ownership_stream.identity import RESERVED
 from ownership_stream.lane import LaneRefusedError
 from ownership_stream.steps import unpack
 from ownership_stream.store import due_of
@@ -38,6 +39,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     until: int | None = None
     offset: int | None = None
     fields: tuple[str, ...] = ()
+
+
+def precedence(one: Finding) -> tuple[bool, bool, int]:
+    """Sorts findings: the oldest first, and a patient's record before the lane's own, such as the breaker.
+
+    The lane's own states follow from what was decided for all of its records, and are known only batch by batch: such a
+    state may seem to differ since an older change than the record whose state it was that led there.
+    """
+    return one.record.startswith(RESERVED), one.since is None, one.since or 0
 
 
 class Unverified(msgspec.Struct, frozen=True, kw_only=True):

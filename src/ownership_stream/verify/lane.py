@@ -24,6 +24,7 @@ from ownership_stream.verify.compare import (
     differing_fields,
     left_behind,
     may_hold,
+    precedence,
     since_when,
 )
 
@@ -110,7 +111,7 @@ class LaneVerifier:
             self._leave(f"from offset {error.offset} on, {self._why(error.regime)}")
         end, records = self._settled, sum(not name.startswith(RESERVED) for name in self._log.settled)
         store = self._verify_store()
-        findings = sorted(self._findings, key=lambda one: (one.since is None, one.since or 0))
+        findings = sorted(self._findings, key=precedence)
         return LaneReport(self._place, end, self._again.changes, records, *store, outputs, findings, self._unverified)
 
     # ------------------------------------------------------------------------------------------------ deciding again
