@@ -14,7 +14,7 @@ from source_rows import ACTORS, MINUTE, SOURCES, Step
 GAPS = st.sampled_from([1_000, 1_000, 1_000, 4_000, 60_000])
 LAGS = st.sampled_from([0, 0, 0, 500, 3_000, 20_000, 120_000, 2_000_000, -600_000])
 WITHHELD = st.sampled_from([frozenset[str]()] * 12 + [frozenset({EHR}), frozenset({CRM}), frozenset({EHR, CRM})])
-SOURCE = st.sampled_from([0, 0, 0, 1, 1, 1, 2, 3])
+SOURCE = st.sampled_from([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 4])
 ACTOR = st.sampled_from(range(len(ACTORS)))
 CELL = st.tuples(st.integers(0, 11), st.sampled_from([0, 1, 1, 2, 2, 3, 4, 5, 8, 9]))
 
@@ -164,6 +164,20 @@ def rivals(draw: st.DrawFn) -> list[Step]:
     return found
 
 
+@st.composite
+def moves(draw: st.DrawFn) -> list[Step]:
+    """The patient's key changes in the EHR: a create and a delete, in either order, each maybe told again."""
+    old, new = draw(st.sampled_from([(1, 4), (4, 1)]))
+    kind: Literal["write", "snapshot"] = draw(st.sampled_from(["write", "write", "snapshot"]))
+    cells = draw(st.sampled_from([CHART.cells, CHART.cells, CHART.cells[:3]]))
+    found = [Step(kind, source=new, cells=cells, actor=draw(st.sampled_from([0, 6, 9]))), Step("delete", source=old)]
+    if draw(st.booleans()):
+        found.reverse()
+    if draw(st.booleans()):
+        found.append(Step("duplicate", pick=draw(st.integers(0, 1))))
+    return found
+
+
 one_step = st.one_of(
     *[writes] * 7,
     *[stage_moves] * 2,
@@ -175,7 +189,7 @@ one_step = st.one_of(
     *[ticks] * 2,
     *[flows] * 2,
 )
-bursts = st.one_of(*[st.lists(one_step, min_size=1, max_size=6)] * 4, quarrels(), groups(), rivals())
+bursts = st.one_of(*[st.lists(one_step, min_size=1, max_size=6)] * 4, quarrels(), groups(), rivals(), moves())
 
 EVERY = tuple((n, 1 + n % 2) for n in range(1, 11))
 ARRIVES = Step("write", source=0, cells=((0, 0), *EVERY), actor=6)

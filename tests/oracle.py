@@ -62,14 +62,11 @@ class Oracle(Consequences):
         if self.step_1_position(row):
             self.outcomes = {(name, column == "request"): ("replay", "") for name, column, _ in self.columns()}
             return
-        seat.key = change.key or seat.key
         if change.op == "d":
-            self.delete(seat)
+            self.delete(seat, row)
             return
-        if change.primary and not seat.present:
-            seat.present, self.appeared, self.sweep = True, True, change.op != "r"
-            if "" in self.cases:
-                self.end_case("", "converged")
+        if change.primary:
+            self.seen_in(seat)
         fresh = self.step_3_fresh(row)
         waiting: dict[str, tuple[Write, Verdict]] = {}
         for name, column, value in self.columns():
@@ -102,9 +99,22 @@ class Oracle(Consequences):
             row.ids.append(change.id)
         return replay
 
-    def delete(self, seat: Seat) -> None:
-        """“The system is absent, what it showed and what was outstanding there is forgotten”; others nothing."""
-        if not self.change.primary or not seat.present:
+    def seen_in(self, seat: Seat) -> None:
+        """“A primary row of it was seen”, under the key that the system has it by from then on."""
+        seat.key = self.change.key
+        if not seat.present:
+            seat.present, self.appeared, self.sweep = True, True, self.change.op != "r"
+            if "" in self.cases:
+                self.end_case("", "converged")
+
+    def delete(self, seat: Seat, deleted: Row) -> None:
+        """“The system is absent, what it showed and what was outstanding there is forgotten”; others nothing.
+
+        “A delete of any other row”, be it the record's former one in that system, “forgets only what that row showed
+        beside its fields”.
+        """
+        deleted.known, deleted.attributes, deleted.evidence = False, {}, {}
+        if not self.change.primary or not seat.present or self.change.key != seat.key:
             return
         seat.present = False
         for forgotten in (seat.shown, seat.requested, seat.out, seat.accepted, seat.refused, seat.baseline):

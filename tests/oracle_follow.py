@@ -55,6 +55,7 @@ class Consequences(Record):
                     for s, seat in self.seats.items()
                 },
                 present={s: seat.present for s, seat in self.seats.items()},
+                keys={s: seat.key for s, seat in self.seats.items()},
                 guards={
                     name: (one.restores, one.answers, sorted(one.told))
                     for name, one in self.guards.items()

@@ -122,6 +122,7 @@ class Expected:
     shown: dict[str, dict[str, Value]]
     outstanding: dict[str, dict[str, list[Value]]]
     present: dict[str, bool]
+    keys: dict[str, str]
     guards: dict[str, tuple[int, int, list[str]]]
     version: int
     stage: str | None

@@ -133,6 +133,7 @@ def laid_out(matrix: Matrix, decision: Decision, change: Change) -> Expected:
             for system, seat in systems.items()
         },
         present={system: seat.present for system, seat in systems.items()},
+        keys={system: seat.key for system, seat in systems.items()},
         guards={
             name: (one.restores, one.answers, sorted(one.told))
             for name, one in state.fields.items()

@@ -31,6 +31,8 @@ class Source:
     stage_row: bool = False
     positioned: bool = True
     actor_in_event: bool = False
+    number: int = 1
+    """Which of its system's keys of the record the row has."""
 
 
 def plain(*names: str) -> tuple[Column, ...]:
@@ -45,6 +47,9 @@ TASK = Source("crm/Task/9", CRM, plain("follow_up"), primary=False, positioned=F
 PATIENT = Source("ehr/patient/7", EHR, (("compared", "care_stage"), ("request", "care_stage"), *plain(*SHARED, *LOCAL)))
 FOLLOWUP = Source("ehr/followup/3", EHR, plain("follow_up"), primary=False)
 SOURCES = (CONTACT, PATIENT, FOLLOWUP, TASK)
+MOVED = Source("ehr/patient/8", EHR, PATIENT.columns, number=2)
+"""The patient's row after its key has changed, which some connectors make a delete and a create, in either order."""
+WITH_MOVED = (*SOURCES, MOVED)
 
 NAMES: list[Value] = [{"family": "Doe", "given": "Ann"}, {"family": "Doe", "given": "Anna"}, {"family": "Do"}]
 PLANS: list[Value] = [
@@ -157,7 +162,7 @@ class Clinic:
     """The source rows of one record."""
 
     def __init__(self) -> None:
-        self.rows = {source.name: RowContent() for source in SOURCES}
+        self.rows = {source.name: RowContent() for source in WITH_MOVED}
         self.delivered: list[Change] = []
         self.now = START
         self.number = 0
@@ -176,7 +181,7 @@ class Clinic:
             case "echo":
                 found = self.echo(step, view)
             case "delete":
-                found = self.delete(SOURCES[step.source])
+                found = self.delete(WITH_MOVED[step.source])
             case _:
                 found = self.written(step, view)
         if found is None:
@@ -203,7 +208,7 @@ class Clinic:
 
     def written(self, step: Step, view: View) -> Change:
         """Somebody writes some cells of a row, or a snapshot reads it."""
-        source = SOURCES[step.source]
+        source = WITH_MOVED[step.source]
         row = self.rows[source.name]
         changed: dict[Column, Value] = {}
         for column, choice in step.cells:
@@ -264,7 +269,7 @@ class Clinic:
             system=source.system,
             row=source.name,
             op=op,
-            key=f"{source.system}-1",
+            key=f"{source.system}-{source.number}",
             primary=source.primary,
             stage_row=source.stage_row,
             position=(1, row.position) if source.positioned else None,

@@ -31,11 +31,12 @@ def close(draft: Draft) -> None:
             draft.close_case(name, "converged")
         for key, view in field.views.items():
             system = draft.systems.get(key)
-            if system is None or not system.present or view == "none":
+            if system is None or view == "none":
                 continue
             expected = view_of(system, name, view, draft.fields.get(name))
             if system.shown.get(name) != expected:
-                _settle(draft, key, system, field, expected)
+                if system.present:
+                    _settle(draft, key, system, field, expected)
             elif system.refused or system.baseline:
                 draft.forgive(key, name)
 

@@ -370,8 +370,8 @@ def _follow_the_stage(draft: Draft) -> None:
 
 
 def _delete(draft: Draft, system: SystemState) -> None:
-    """A deleted primary row: the system is absent, and nothing is cleared elsewhere."""
-    if not draft.change.primary or not system.present:
+    """The deleted row under which a system has the record: the system is absent, and nothing is cleared elsewhere."""
+    if not draft.change.primary or not system.present or draft.change.key != system.key:
         return
     key = draft.change.system
     draft.touched = tuple(draft.matrix.fields)

@@ -29,10 +29,15 @@ def is_replay(row: RowState, change: Change) -> bool:
 
 
 def row_state(row: RowState | None, change: Change) -> RowState:
-    """What the row now last showed beside its fields; an event that carries no evidence leaves the row's."""
+    """What the row now last showed beside its fields; an event that carries no evidence leaves the row's.
+
+    A deleted row shows nothing: should it come back, all of it is fresh.
+    """
     recent: tuple[str, ...] = ()
     if change.position is None:
         recent = (*(row.recent if row is not None else ()), change.id)[-RECENT_IDS:]
+    if change.op == "d":
+        return RowState(change.position, change.id, recent=recent)
     evidence = change.evidence
     if row is not None and row.evidence:
         evidence = {**row.evidence, **evidence} if evidence else row.evidence

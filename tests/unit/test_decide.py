@@ -918,9 +918,12 @@ def test_a_deleted_patient_is_forgotten_there_and_cleared_nowhere() -> None:
     assert {"ehr": ("change", {"email": "a@x.org"})} == sent(decision)
 
 
-@pytest.mark.parametrize("said", [{"primary": False, "row": "ehr/vitals/1"}, {"op": "d"}])
+OTHER_ROWS = [{"primary": False, "row": "ehr/vitals/1"}, {"op": "d"}, {"key": "ehr-0", "row": "ehr/patient/0"}]
+
+
+@pytest.mark.parametrize("said", OTHER_ROWS)
 def test_a_delete_that_is_no_patients_opens_nothing(said: dict[str, Any]) -> None:
-    """A row of another table, or a patient who is absent already."""
+    """A row of another table, the row that the patient had before, or a patient who is absent already."""
     record = both(MATRIX, date_of_birth=DOB)
     if "primary" not in said:
         record.row("ehr", op="d")
@@ -929,6 +932,26 @@ def test_a_delete_that_is_no_patients_opens_nothing(said: dict[str, Any]) -> Non
     before = record.cases()
     record.row("ehr", **{"op": "d", **said})
     assert before == record.cases()
+
+
+def test_a_row_that_comes_back_is_fresh_in_all() -> None:
+    """*Delete*: what a deleted row showed beside its fields is forgotten, whether or not it was the patient's own."""
+    record = both(MATRIX)
+    vitals = {"primary": False, "row": "ehr/vitals/1", "evidence": backed("follow_up_completion", "dr", START - 1000)}
+    record.row("ehr", **{**vitals, "reason": "seen"})
+    record.row("ehr", op="d", primary=False, row="ehr/vitals/1")
+    row = record.system("ehr").rows["ehr/vitals/1"]
+    assert (None, {}, (4,)) == (row.reason, row.evidence, row.position)
+
+
+def test_agreement_ends_a_refusal_in_a_system_that_is_not_present_yet() -> None:
+    """Section 1, *refused*: “and still not what is expected”; a row beside the primary one may arrive first."""
+    record = Record(MATRIX)
+    task = {"primary": False, "row": "crm/Task/1", "key": "crm-1"}
+    record.row("crm", {"date_of_birth": DOB}, by="person", **task)
+    assert {"date_of_birth"} == set(record.system("crm").refused)
+    record.row("ehr", {"date_of_birth": DOB}, op="c")
+    assert {} == record.system("crm").refused
 
 
 def test_a_delete_in_a_system_that_owns_nothing_is_nobodys_case() -> None:

@@ -181,8 +181,7 @@ class _Comparison:
             for want, have in zip_longest(wanted, got):
                 if want is None or have is None or not _same_send(want, have):
                     at = place if want is None else want.place
-                    shows_kind = want is None or want.kind is not None
-                    self.differ(at, f"{where}sent to {system}", _wanted_send(want), _actual_send(have, shows_kind))
+                    self.differ(at, f"{where}sent to {system}", _wanted_send(want), _actual_send(have, want))
 
     # -------------------------------------------------------------------------------------------- the state
 
@@ -281,20 +280,26 @@ def _same_send(want: ExpectedSend, have: Send) -> bool:
     return (
         fields
         and want.kind in (None, have.kind)
+        and want.key in (None, have.key)
         and all(same(want.values[name], have.values[name]) for name in want.values)
     )
 
 
 def _wanted_send(want: ExpectedSend | None) -> str:
-    return ABSENT if want is None else _send_words(want.values, want.kind)
+    return ABSENT if want is None else _send_words(want.values, want.kind, want.key)
 
 
-def _actual_send(have: Send | None, shows_kind: bool) -> str:  # noqa: FBT001 (both callers are this module's)
-    return ABSENT if have is None else _send_words(have.values, have.kind if shows_kind else None)
+def _actual_send(have: Send | None, want: ExpectedSend | None) -> str:
+    """What was sent, with its kind and key where the author said something of them, or expected nothing at all."""
+    if have is None:
+        return ABSENT
+    kind = have.kind if want is None or want.kind is not None else None
+    return _send_words(have.values, kind, have.key if want is not None and want.key is not None else None)
 
 
-def _send_words(values: dict[str, Value], kind: str | None) -> str:
+def _send_words(values: dict[str, Value], kind: str | None, key: str | None) -> str:
     said = ", ".join(f"{name}: {words_of(value)}" for name, value in values.items())
+    said = f"{said}, key {key}" if key is not None else said
     return f"{kind}: {said}" if kind else said
 
 

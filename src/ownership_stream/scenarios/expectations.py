@@ -143,7 +143,7 @@ def _send(scene: Scene, system: str, item: Node) -> ExpectedSend:
     entries = scene.reader.table(item, what, {**words.SEND, **fields})
     if entries and not entries.keys() & fields.keys():
         scene.reader.wrong(item.place, f"{what} names a field with its value")
-    kind = entries["kind"].node if "kind" in entries else None
+    about = {name: entry.node for name, entry in entries.items() if name in words.SEND}
     return ExpectedSend(
         system=system,
         place=item.place,
@@ -152,7 +152,8 @@ def _send(scene: Scene, system: str, item: Node) -> ExpectedSend:
             for name, entry in entries.items()
             if name in fields and name not in words.SEND
         },
-        kind=scene.optional_word(kind, "kind", KINDS),
+        kind=scene.optional_word(about.get("kind"), "kind", KINDS),
+        key=scene.reader.text(about["key"], "`key`") if "key" in about else None,
     )
 
 

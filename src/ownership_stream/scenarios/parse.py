@@ -174,7 +174,8 @@ def _event(scene: Scene, system: str, node: Node) -> Event:
     return Event(
         system=system,
         op=_op(scene, nodes.get("op")),
-        row=_row(scene, nodes.get("row")),
+        row=_word(scene, nodes.get("row"), "row"),
+        key=_word(scene, nodes.get("key"), "key"),
         fields=values,
         compared=compared,
         requests=requests,
@@ -243,11 +244,11 @@ def _position(scene: Scene, node: Node | None) -> Position:
     return next((known for known in words.POSITIONS if known == word), "next")
 
 
-def _row(scene: Scene, node: Node | None) -> str:
-    row = scene.reader.text(node, "`row`")
-    if row and node is not None:
-        scene.reader.identifier(row, node.place, "row")
-    return row
+def _word(scene: Scene, node: Node | None, what: str) -> str:
+    word = scene.reader.text(node, f"`{what}`")
+    if word and node is not None:
+        scene.reader.identifier(word, node.place, what)
+    return word
 
 
 def _reason(scene: Scene, node: Node | None) -> str | None:
@@ -261,7 +262,7 @@ def _landing(scene: Scene, nodes: Mapping[str, Node]) -> Landing:
     system = scene.reader.word(nodes["lands"], "system", scene.matrix.systems)
     return Landing(
         system=system,
-        row=_row(scene, nodes.get("row")),
+        row=_word(scene, nodes.get("row"), "row"),
         values={
             name: scene.value(scene.field(name), entry.node, system)
             for name, entry in scene.by_field(nodes.get("as"), "`as`").items()

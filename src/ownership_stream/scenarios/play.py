@@ -123,7 +123,7 @@ class _Teller:
         self.moments: list[Moment] = []
         self.stranded: list[Step] = []
         self.labels = Labels()
-        self.rows: dict[tuple[str, str], _Row] = {}
+        self.rows: dict[tuple[str, str, str], _Row] = {}
         self.under_way: dict[str, list[tuple[str, Send]]] = {system: [] for system in matrix.systems}
 
     # -------------------------------------------------------------------------------------------- given
@@ -235,16 +235,16 @@ class _Teller:
 
     def _row_event(self, event: Event, marker: str | None = None) -> Generator[Change, Decision, None]:
         at, received = self._times(event)
-        row = self.rows.setdefault((event.system, event.row), _Row())
+        row = self.rows.setdefault((event.system, event.row, event.key), _Row())
         position, change_id = self._position(row, event)
         primary = not event.row
         change = Change(
             id=change_id,
             record=self._record(),
             system=event.system,
-            row=f"{event.system}/{event.row or TABLE}/1",
+            row=f"{event.system}/{event.row or TABLE}/{event.key or 1}",
             op=event.op,
-            key=f"{event.system}-1",
+            key=event.key or f"{event.system}-1",
             primary=primary,
             stage_row=primary and event.system == self.matrix.fields[self.matrix.stages.field].owner["before"],
             position=position,

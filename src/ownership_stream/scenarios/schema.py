@@ -102,6 +102,7 @@ def _event() -> dict[str, Schema]:
         "op": {"enum": list(words.OPS)},
         "position": {"enum": list(words.POSITIONS)},
         "row": _TEXT,
+        "key": _TEXT,
         "sticky": {"type": "array", "items": {"enum": list(words.STICKY)}, "minItems": 1, "uniqueItems": True},
         "unavailable": _NAMES,
         "fields": _TABLE,
@@ -134,7 +135,7 @@ def _outcomes() -> Schema:
 
 
 def _sends() -> Schema:
-    send = _object(words.SEND, {"kind": {"enum": ["change", "restore"]}}, open_=True)
+    send = _object(words.SEND, {"kind": {"enum": ["change", "restore"]}, "key": _TEXT}, open_=True)
     one = {"oneOf": [{"const": words.NOTHING}, send, {"type": "array", "items": send}]}
     return {"oneOf": [{"enum": [words.NOTHING, words.NONE]}, {"type": "object", "additionalProperties": one}]}
 

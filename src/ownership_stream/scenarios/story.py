@@ -48,6 +48,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     op: Op = "u"
     row: str = ""
     """The table of the row; empty: the patient's own row."""
+    key: str = ""
+    """The system's own key of the record; empty: the one that it always had."""
     fields: dict[str, Value] = {}
     compared: dict[str, Value] = {}
     requests: dict[str, Value] = {}
@@ -117,6 +119,7 @@ class ExpectedSend(msgspec.Struct, frozen=True, kw_only=True):
     place: Place
     values: dict[str, Value]
     kind: str | None = None
+    key: str | None = None
 
 
 class ExpectedCase(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,6 +72,7 @@ EVENT: Final[Words] = (
         "op": _may("`create`, `update` (the default), `delete` or `snapshot`"),
         "position": _may("`late`: before the row's last event; `duplicate`: the same event again; `none`: no position"),
         "row": _may("the table of the row, where it is not the patient's own row"),
+        "key": _may("the system's own key of the patient, where it is not the one that it always had"),
         "sticky": _may("what is a column of the row, and so counts only where it moved: `by`, `reason`, …"),
         "unavailable": _may("fields whose column came without its value"),
         "fields": _may("the fields, where one is named like a word of the format"),
@@ -97,7 +98,10 @@ OUTCOME: Final[Words] = {
     "request": _may("true: it came in a request column"),
     "ends_override": _may("true: it ended an override"),
 }
-SEND: Final[Words] = {"kind": _may("`change` or `restore`")}
+SEND: Final[Words] = {
+    "kind": _may("`change` or `restore`"),
+    "key": _may("the system's own key of the row that is to be written"),
+}
 CASE: Final[Words] = {
     "owner": _may("whose it is: an escalation owner of the matrix"),
     "reason": _may("why it waits"),
