@@ -9,6 +9,7 @@ import pytest
 from ownership_stream import sources
 from ownership_stream.sources import advice
 from ownership_stream.sources.advice import Finding, findings
+from ownership_stream.sources.events import add_fields
 from ownership_stream.sources.opened import FORMS, opened
 from ownership_stream.sources.sample import Column, examine
 from ownership_stream.sources.shapes import Seen, shape, unit_of
@@ -109,10 +110,27 @@ def test_an_unknown_column_is_found_and_the_mapped_one_it_may_have_been() -> Non
 
     assert ("error", "email_address", "`columns` or `ignored` in the mapping") == said(unknown)
     assert ("warning", "email") == said(absent)[:2]
-    assert "was it renamed to `email_address`?" in absent.message
+    assert "was `email` renamed to `email_address`?" in absent.message
     (table,) = examined(sample).report().tables
     assert (ROWS, 0, 1) == (table.positions.distinct, table.positions.backwards, table.actors.known)
     assert [("unknown_column", ROWS)] == [(one.reason, one.records) for one in examined(sample).report().refused]
+
+
+def test_columns_that_never_came_are_one_line_for_their_table() -> None:
+    """However many; each that may have been renamed is asked about."""
+    sample = []
+    for one in rows(email_address="a@x.org"):
+        event = msgspec.json.decode(one.value or b"")
+        for name in ("email", "weight_kg", "risk_flag"):
+            del event["after"][name], event["before"][name]
+        sample.append(one._replace(value=packed(event)))
+    absent = [one for one in found(sample) if one.severity == "warning"]
+
+    assert [("warning", "", "")] == [said(one) for one in absent]
+    assert (
+        "`email`, `risk_flag` and `weight_kg` are mapped, and in no row of the sample: "
+        "was `email` renamed to `email_address`?"
+    ) == absent[0].message
 
 
 @pytest.mark.parametrize(
@@ -263,7 +281,7 @@ def flattened(number: int, **added: Any) -> Any:
 def test_flattened_rows_without_a_version_are_found() -> None:
     """And those that do not say what happened; whether the stream reads them is its decoder's word."""
     settings = [one.setting for one in found(flattened(i) for i in range(5)) if one.setting]
-    assert any("add.fields=op,table,source.lsn,source.sequence" in setting for setting in settings)
+    assert any(f"add.fields={add_fields(EHR)}" in setting for setting in settings)
     assert any("delete.tombstone.handling.mode=rewrite" in setting for setting in settings)
     assert {"unsaid": 5} == examined(flattened(i) for i in range(5)).report().tables[0].ops
 
@@ -272,6 +290,27 @@ def test_flattened_rows_without_a_version_are_found() -> None:
     assert [] == [one for one in findings(sample) if "transforms" in one.setting]
     assert {"flattened": 5} == sample.report().forms
     assert {"u": 5} == sample.tables["public.patient"].ops
+
+
+def test_a_flattened_source_may_order_its_rows_by_time() -> None:
+    """Then a row without a position is no mistake; the mapping has said so."""
+    by_time = msgspec.structs.replace(EHR, form="flattened", by_timestamp=True)
+    sample = [flattened(i, __op="u", __source_ts_ms=AT + i)._replace(timestamp=AT + i) for i in range(5)]
+
+    assert [] == found(sample, by_time)
+    assert [True] == ["add.fields" in one.setting for one in found(sample) if "position" in one.message][:1]
+
+
+def test_what_was_added_is_known_by_the_prefix_of_the_mapping() -> None:
+    """`add.fields.prefix`; the mark of a rewritten delete has none."""
+    mapping = msgspec.structs.replace(EHR, form="flattened", added_prefix="meta_")
+    added = {"meta_op": "u", "meta_source_sequence": '["1","2"]', "meta_source_ts_ms": AT, "__deleted": "false"}
+    sample = examined([flattened(i, **added) for i in range(5)], mapping)
+    (table,) = sample.report().tables
+
+    assert ({"u": 5}, 5) == (table.ops, sample.report().changes)
+    assert "unknown" not in {column.use for column in table.columns}
+    assert [] == [one for one in findings(sample) if one.severity == "error"]
 
 
 def test_events_of_another_connector_or_table_are_found() -> None:

@@ -12,7 +12,9 @@ import msgspec
 
 from ownership_stream.matrix.normalise import ENCODINGS
 from ownership_stream.matrix.reading import listed
+from ownership_stream.sources.databases import DATABASES
 from ownership_stream.sources.encodings import DECIMAL, Encoding
+from ownership_stream.sources.events import add_fields
 from ownership_stream.sources.guard import named
 from ownership_stream.sources.mapping import Table
 from ownership_stream.sources.sample import Examination, Watched, about, plain
@@ -26,15 +28,6 @@ OFTEN: Final = 0.3
 """The share of one value that stands for nothing, from which on a null is suspected behind it."""
 CLOSE: Final = 0.5
 """How alike two names are that may be one column, renamed."""
-_POSITIONS: Final = frozenset({"sequence", "lsn", "pos", "commit_lsn", "change_lsn", "scn", "commit_scn"})
-"""Fields of a source block that place a row, one of which a flattened row must carry."""
-_ADDED: Final = {
-    "postgresql": "source.lsn,source.sequence",
-    "mysql": "source.file,source.pos,source.row",
-    "mariadb": "source.file,source.pos,source.row",
-    "sqlserver": "source.commit_lsn,source.change_lsn,source.event_serial_no",
-    "oracle": "source.commit_scn,source.scn",
-}
 _WHOLE_ROWS: Final = {
     "postgresql": "ALTER TABLE … REPLICA IDENTITY FULL",
     "mysql": "binlog_row_image=FULL",
@@ -84,10 +77,11 @@ def _flattened(sample: Examination) -> Iterator[Finding]:
         if not records:
             continue
         added = {name.removeprefix("source_") for one in records for name in one.about}
-        if not added & _POSITIONS:
+        database = DATABASES.get(sample.mapping.connector)
+        places = {name.removeprefix("source.") for name in database.added} if database else set()
+        if places and not added & places and not sample.mapping.by_timestamp:
             message = "the flattened rows carry no position, so that a late row could win over a newer one"
-            where = _ADDED.get(sample.mapping.connector.partition(" ")[2], _ADDED["postgresql"])
-            advice = f"transforms.….add.fields=op,table,{where},source.ts_ms,source.snapshot"
+            advice = f"transforms.….add.fields={add_fields(sample.mapping)}"
             yield Finding("error", watched.name, "", advice, message)
         if not added & {"op", "deleted"}:
             message = "the flattened rows do not say whether a row was made, changed or deleted"
@@ -196,10 +190,15 @@ def _unknown(sample: Examination, watched: Watched) -> Iterator[Finding]:
         yield Finding("error", watched.name, name, "`columns` or `ignored` in the mapping", message)
     if sample.mapping.sparse:
         return
-    for name in sorted(watched.read() - watched.columns.keys()):
-        near = get_close_matches(name, unknown, n=1, cutoff=CLOSE)
-        renamed = f": was it renamed to {named(near[0])}?" if near else ""
-        yield Finding("warning", watched.name, name, "", f"mapped, and in no row of the sample{renamed}")
+    absent = sorted(watched.read() - watched.columns.keys())
+    if not absent:
+        return
+    near = ((name, get_close_matches(name, unknown, n=1, cutoff=CLOSE)) for name in absent)
+    renamed = [f"was {named(name)} renamed to {named(close[0])}?" for name, close in near if close]
+    which = listed(absent, "and") if len(absent) > 1 else "it"
+    message = f"{which} {'are' if len(absent) > 1 else 'is'} mapped, and in no row of the sample"
+    column = absent[0] if len(absent) == 1 else ""
+    yield Finding("warning", watched.name, column, "", ": ".join((message, " ".join(renamed))) if renamed else message)
 
 
 def _placeholders(_: Examination, watched: Watched) -> Iterator[Finding]:

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ownership_stream.matrix.compiled import Matrix, Summary
-from ownership_stream.matrix.document import Node, Place
+from ownership_stream.matrix.document import Document, Node, Place
 from ownership_stream.matrix.reading import Reader, brief, listed
+from ownership_stream.sources.encodings import NESTED
 from ownership_stream.sources.mapping import DEBEZIUM, Column, Mapping, Table
 
 if TYPE_CHECKING:
     from ownership_stream.sources.grammar import Grammar
 
 Said = tuple[Place, str]
+_UNNAMEABLE = frozenset('"\\')
+"""Characters that stand escaped in JSON, so that a name that holds one is not found as it is written."""
 
 
 def check_table(
@@ -32,8 +35,10 @@ def check_table(
         reader.wrong(where, message)
 
 
-def check_mapping(reader: Reader, mapping: Mapping, root: Node) -> None:
+def check_mapping(reader: Reader, matrix: Matrix, mapping: Mapping, root: Node) -> None:
     """Note every mistake of a mapping as a whole."""
+    for where, message in _unwritable(matrix, mapping, Document(reader.file, root)):
+        reader.wrong(where, message)
     primary = [table.name for table in mapping.tables.values() if table.primary]
     if mapping.tables and len(primary) != 1:
         which = f"{listed(primary, 'and')} are" if primary else "none is"
@@ -49,6 +54,21 @@ def check_mapping(reader: Reader, mapping: Mapping, root: Node) -> None:
                 )
     if mapping.actors.words and not any(table.role for table in mapping.tables.values()):
         reader.wrong(root.place, "`roles` has no effect: no table names a `role` column")
+
+
+def _unwritable(matrix: Matrix, mapping: Mapping, document: Document) -> Iterator[Said]:
+    """Columns that an apply record may hold, and whose type its schema cannot say: an array's or a map's parts."""
+    if mapping.apply_form != "json with schema":
+        return
+    for table in (table for table in mapping.tables.values() if table.primary):
+        for column in table.shown():
+            sent = matrix.fields[column.field].views.get(mapping.system) != "none"
+            if sent and column.encoding.word == NESTED:
+                section = "compared" if column.use == "compared" else "columns"
+                yield (
+                    document.place("tables", table.name, section, column.name),
+                    f"column `{column.name}` is nested, and its schema cannot be known: take `apply as: json`",
+                )
 
 
 def _shown_twice(table: Table, places: dict[str, Place]) -> Iterator[Said]:
@@ -114,6 +134,10 @@ def _ids(table: Table, grammar: "Grammar", nodes: dict[str, Node], place: Place)
 
 
 def _ignored(table: Table, nodes: dict[str, Node]) -> Iterator[Said]:
+    for name in sorted(table.ignored):
+        if not _UNNAMEABLE.isdisjoint(name):
+            advice = "leave it out at the connector (`column.exclude.list`)"
+            yield nodes["ignored"].place, f"column {brief(name)} has a character that cannot be read in JSON: {advice}"
     for name in sorted(table.known()):
         if table.ignores(name):
             yield nodes["ignored"].place, f"column {brief(name)} is both read and ignored"

@@ -160,7 +160,7 @@ class _Loader:
             apply_form=self._apply_form(top.get("apply as")),
             ignored_tables=frozenset(reader.words(top.get("ignored tables"), "`ignored tables`", "table", None)),
         )
-        check_mapping(reader, mapping, root)
+        check_mapping(reader, self.matrix, mapping, root)
         return mapping
 
     def _connector(self, node: Node | None) -> Connector | None:

@@ -27,8 +27,8 @@ FORMS: Final[dict[Form, str]] = {
     "other": "JSON of another shape",
 }
 
-META: Final = "__"
-"""What the columns begin with that ``ExtractNewRecordState`` adds."""
+DELETED: Final = "__deleted"
+"""The one column that ``ExtractNewRecordState`` adds under the same name whatever its prefix."""
 NO_ROW: Final = frozenset({"t", "m"})
 """Debezium's operations that are about no row, and so have no key: truncate, and logical decoding message."""
 UNSAID: Final = "unsaid"
@@ -96,7 +96,7 @@ def _form(found: dict[str, Any], schema: Mapping[str, Any], mapping: SourceMappi
     if any(found.keys() >= keys for keys in _TRANSACTION) and not found.keys() & set(_columns(mapping)):
         return Opened("transaction")
     if mapping.connector.startswith("debezium") and (
-        any(name.startswith(META) for name in found) or found.keys() & set(_columns(mapping))
+        any(_is_added(name, mapping) for name in found) or found.keys() & set(_columns(mapping))
     ):
         return _flattened(found, schema, mapping)
     return Opened("other")
@@ -122,7 +122,7 @@ def _envelope(found: dict[str, Any], schema: Mapping[str, Any], mapping: SourceM
 
 
 def _flattened(found: dict[str, Any], schema: Mapping[str, Any], mapping: SourceMapping) -> Opened:
-    about = {name.removeprefix(META): value for name, value in found.items() if name.startswith(META)}
+    about = {_bare(name, mapping): value for name, value in found.items() if _is_added(name, mapping)}
     deleted = str(about.get("deleted")).lower() == "true"
     table, within = about.get("table", about.get("source_table")), about.get("schema", about.get("source_schema"))
     names = [f"{within}.{table}", str(table)] if table else list(mapping.tables)[:1]
@@ -130,11 +130,19 @@ def _flattened(found: dict[str, Any], schema: Mapping[str, Any], mapping: Source
         "flattened",
         table=_table(names, mapping),
         op=str(about.get("op") or ("d" if deleted else UNSAID)),
-        row={name: value for name, value in found.items() if not name.startswith(META)},
+        row={name: value for name, value in found.items() if not _is_added(name, mapping)},
         snapshot=str(about.get("source_snapshot", about.get("snapshot", ""))).lower(),
         types=_fields(schema),
         about=about,
     )
+
+
+def _is_added(name: str, mapping: SourceMapping) -> bool:
+    return name == DELETED or name.startswith(mapping.added_prefix)
+
+
+def _bare(name: str, mapping: SourceMapping) -> str:
+    return "deleted" if name == DELETED else name.removeprefix(mapping.added_prefix)
 
 
 def _salesforce(found: dict[str, Any]) -> Opened:
