@@ -79,7 +79,7 @@ def documents(settings: Settings) -> tuple[Matrix, tuple[Mapping, ...]]:
     problems += _misnamed(settings, mappings)
     if problems:
         raise BadInputError(*problems)
-    return document.matrix, mappings
+    return sources.bound(document.matrix, mappings), mappings
 
 
 def _misnamed(settings: Settings, mappings: Collection[Mapping]) -> Iterator[str]:

@@ -44,9 +44,12 @@ def close(draft: Draft) -> None:
 def _agreed(draft: Draft, case: Case, field: Field) -> bool:
     """Whether every present system shows what it should, and nothing that shows nowhere else still stands in the case.
 
-    What nobody has attested at the owner is settled as soon as the owner shows the current value again.
+    What nobody has attested at the owner is settled as soon as the owner shows the current value again. Which of
+    several rows speaks is no matter of what is shown.
     """
     name = case.field
+    if case.reason == "speaker":
+        return False
     judged = [draft.owner(field)] if case.reason == "unattested" else list(draft.systems)
     present = [key for key in judged if key in draft.systems and draft.systems[key].present]
     for key in present:
@@ -74,6 +77,10 @@ def _settle(draft: Draft, key: str, system: SystemState, field: Field, expected:
         return
     restore = not asked and (name in system.refused or not draft.sweeps)
     if restore and _is_kept(draft, key, system, field):
+        return
+    if key in field.read_only:
+        if name not in draft.cases:
+            draft.open_case(name, "unwritable", field.escalation)
         return
     if not can_send(draft, key, system):
         return

@@ -30,6 +30,7 @@ from ownership_stream.model import (
     Value,
 )
 from ownership_stream.rules import BY_EVIDENCE, RULES, by_owner
+from ownership_stream.speaking import forget, hear
 
 MAX_ANSWERS: Final = 10
 EMPTY_STATE: Final = RecordState()
@@ -47,9 +48,28 @@ def decide(
     that get no sends now (observe mode, a tripped breaker); outcomes do not depend on it. ``change.received`` must
     be set.
     """
-    draft = Draft(matrix, EMPTY_STATE if state is None else state, change, withheld)
+    state = EMPTY_STATE if state is None else state
+    if change.among:
+        return _decide_one_of_several(matrix, state, change, withheld)
+    draft = Draft(matrix, state, change, withheld)
     KINDS[change.kind](draft)
     return _decision(draft)
+
+
+def _decide_one_of_several(matrix: Matrix, state: RecordState, change: Change, withheld: frozenset[str]) -> Decision:
+    """An event of a row that is one of several: what they say by it as one row is decided, if they say anything."""
+    heard = hear(matrix, state, change)
+    draft = Draft(matrix, heard.state, change if heard.said is None else heard.said, withheld)
+    if heard.said is not None:
+        _row(draft)
+    decision = _decision(draft)
+    return replace(
+        decision,
+        outcomes=heard.outcomes + decision.outcomes,
+        noops=heard.noops + decision.noops,
+        cases=heard.cases + decision.cases,
+        said=heard.said,
+    )
 
 
 def _decision(draft: Draft) -> Decision:
@@ -379,6 +399,7 @@ def _delete(draft: Draft, system: SystemState) -> None:
     system.shown, system.requested, system.outstanding = {}, {}, {}
     system.accepted, system.refused, system.baseline = {}, {}, ()
     system.rows = {name: RowState(row.position, row.change_id, recent=row.recent) for name, row in system.rows.items()}
+    draft.speaking = forget(draft.speaking, key)
     owned = [
         name for name, field in draft.matrix.fields.items() if draft.owner(field) == key and draft.current(name).version
     ]

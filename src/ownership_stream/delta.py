@@ -228,8 +228,10 @@ def _baseline(draft: Draft, write: Write) -> None:
     row, position = write.source.row, write.source.position
     differs = write.value != current.value
     newer = differs and current.row == row and position is not None and (current.position or ()) < position
-    first = not current.version
-    trusted = key == draft.owner(field) and (newer if not first else write.value is not None)
+    unset = not current.version
+    # The rows of which one speaks come one by one: only the last of them says what the first value is.
+    first = unset or (bool(draft.change.among) and newer and current.grant == SNAPSHOT_GRANT)
+    trusted = key == draft.owner(field) and (newer if not unset else write.value is not None)
     if not trusted or (stage and write.value not in draft.matrix.stages.map):
         draft.forgive(key, name)
         if write.value != draft.expected(key, name, field):

@@ -162,6 +162,7 @@ class Draft:
         self.systems = state.systems.copy()
         self.fields = state.fields
         self.cases = state.cases
+        self.speaking = state.speaking
         self.sends: dict[str, dict[str, Value]] = {}
 
     def touch(self, name: str) -> None:
@@ -321,6 +322,7 @@ class Draft:
             self.care_started,
             self.cases,
             self.paused,
+            self.speaking,
         )
 
 

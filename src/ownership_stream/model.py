@@ -88,6 +88,10 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forb
     other: str = ""
     """Of a ``match``: the record of the same system that this one probably repeats; ``about``: the field they share."""
     about: str = ""
+    among: str = ""
+    """Of a row that is one of several of its record: the table (``<source>/<table>``), of which one row speaks."""
+    rank: tuple[int, ...] | None = None
+    """Beside ``among``: where the row stands among them, the greatest speaks; ``None``: it does not stand at all."""
     source_version: str = ""
     """The source's version in its own words (``"0:24023119:24023128"``), for the apply record and for people."""
     trace: dict[str, str] = {}
@@ -215,6 +219,34 @@ class Case(msgspec.Struct, frozen=True, array_like=True, gc=False):
     escalated: int = 0
 
 
+class Candidate(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One of several rows, of which one speaks: what it last showed beside its fields, its rank, and its fields."""
+
+    last: RowState
+    rank: tuple[int, ...] | None = None
+    """``None``: it does not stand (deleted, or filtered out), and ``fields`` is empty."""
+    fields: dict[str, Value] = {}
+    """Whole values, of every field that it has carried since it stands."""
+
+
+class Speaking(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The rows of one table of which one speaks for the record (section 1, *Speaking row*)."""
+
+    system: str
+    rows: dict[str, Candidate] = {}
+    """By row; bounded."""
+    speaker: str = ""
+    """The row that spoke last."""
+    names: tuple[str, ...] = ()
+    """The fields that it spoke of."""
+    turn: int = 0
+    """How often one of them has spoken: the position of the one row that they are to the decision."""
+    unclear: tuple[str, ...] = ()
+    """Fields for which it cannot be told now who speaks."""
+    floor: tuple[int, ...] | None = None
+    """The greatest rank of a row that was forgotten, since there were too many."""
+
+
 class RecordState(msgspec.Struct, array_like=True, gc=False):
     """All that is known of one record; packed with msgpack, the same bytes in Redis and on ``ownership.state``."""
 
@@ -229,6 +261,8 @@ class RecordState(msgspec.Struct, array_like=True, gc=False):
     cases: dict[str, Case] = {}
     """By field; ``""`` for the record itself."""
     paused: bool = False
+    speaking: dict[str, Speaking] = {}
+    """By table (``Change.among``). The last of all: it is not written where it is empty (``wire.pack_state``)."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -299,3 +333,5 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """
     due: int = 0
     """When the record wants its next tick; 0: never."""
+    said: Change | None = None
+    """Of a row that is one of several: what was decided, which is what they say by this change as one row."""

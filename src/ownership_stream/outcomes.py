@@ -74,6 +74,10 @@ OUTCOMES: Final[dict[tuple[str, str], Meaning]] = {
     ("queued", "tie"): Meaning(
         "two different values of {label} have the same evidence time", "ask which of the two is right"
     ),
+    ("queued", "speaker"): Meaning(
+        "several rows of the {system} stand equal, and which of them speaks for {label} cannot be told",
+        "correct the rows there, or name in `latest by` a column that tells them apart",
+    ),
     ("queued", "transition"): Meaning(
         "the {owner} owns {label} but the stage map has no such step", "correct the stage, or change the stage map"
     ),
@@ -103,6 +107,10 @@ CASE_REASONS: Final[dict[str, Meaning]] = {
     "unattested": Meaning(
         "the {owner} owns {label} and shows a value that no rightful writer has attested",
         "have it confirmed by {who}, or set the current value again in the {owner}",
+    ),
+    "unwritable": Meaning(
+        "a system shows another {label} than it should, in a table that nothing writes to",
+        "set {label} there by hand, as it is in the {owner}",
     ),
     "absent": Meaning(
         "the record was deleted in a system that owns fields of it", "check whether the deletion was meant"

@@ -238,7 +238,7 @@ class DecideStep(_Bury):
             breaker = after(breaker, decision.restored, change.received)
             if breaker.tripped and breaker.withheld != withheld:
                 result.counts.update(("breaker_trips", system) for system in breaker.withheld - withheld)
-            self._put_out(result.outputs, before, change, decision)
+            self._put_out(result.outputs, before, decision.said or change, decision)
             account(result.counts, self._matrix, before, change, decision)
             if last[name] != number:
                 known[name] = decision.state

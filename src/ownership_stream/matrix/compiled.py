@@ -94,6 +94,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     """Key of ``Matrix.escalations``."""
     restore: bool = True
     """``on reject: restore``; otherwise ``on reject: leave``: a disagreement is listed, not restored."""
+    read_only: frozenset[str] = frozenset()
+    """Systems where no apply record can write it, as the source mappings say (``sources.bound``), not the document."""
 
     @property
     def by_stage(self) -> bool:

@@ -17,7 +17,7 @@ matrix's lint asks for.
 - ``compile.py`` a document to a ``Mapping``; ``grammar.py`` the language of its columns; ``check.py`` its mistakes as a
   whole; ``words.py`` and ``schema.py`` its words;
 - ``mapping.py`` the compiled mapping and its reverse; ``encodings.py`` how columns write values;
-- ``rows.py`` one table's rows as changes; ``guard.py`` JSON from outside;
+- ``rows.py`` one table's rows as changes, ``standing.py`` which of several speaks; ``guard.py`` JSON from outside;
 - ``sample.py`` real records beside their mapping, ``opened.py`` and ``shapes.py`` what they are, ``advice.py`` what to
   do about it;
 - ``debezium.py``, ``salesforce.py``, ``canonical.py`` the envelopes, ``flattened.py`` rows without one;
@@ -35,7 +35,7 @@ from ownership_stream.sources.debezium import DebeziumDecoder
 from ownership_stream.sources.events import cautions
 from ownership_stream.sources.flattened import FlattenedDecoder
 from ownership_stream.sources.guard import Headers
-from ownership_stream.sources.mapping import DEBEZIUM, Connector, Mapping, Writer
+from ownership_stream.sources.mapping import DEBEZIUM, Connector, Mapping, Writer, bound
 from ownership_stream.sources.result import IGNORED, REASONS, Decoded, NeedsReread, Undecodable
 from ownership_stream.sources.salesforce import SalesforceDecoder
 
@@ -49,6 +49,7 @@ __all__ = [
     "NeedsReread",
     "Undecodable",
     "Writer",
+    "bound",
     "cautions",
     "decoder",
     "load",

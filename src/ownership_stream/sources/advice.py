@@ -139,6 +139,16 @@ def _salesforce(sample: Examination) -> Iterator[Finding]:
             yield Finding("warning", watched.name, "", "changedFields in the connector's schema", message)
 
 
+def _several(sample: Examination) -> Iterator[Finding]:
+    for watched in sample.tables.values():
+        if watched.table is None or watched.table.primary or watched.table.speaks is not None:
+            continue
+        found = sample.crowded(watched.name)
+        if found:
+            message = f"{found} records have several rows, and each of them would be the record's"
+            yield Finding("error", watched.name, "", "`speaks` in the mapping", message)
+
+
 def _order(sample: Examination) -> Iterator[Finding]:
     for table in sample.report().tables:
         where = table.positions
@@ -173,7 +183,7 @@ def _coverage(sample: Examination) -> Iterator[Finding]:
 
 
 _LOOKS: Final[tuple[Callable[[Examination], Iterator[Finding]], ...]] = (
-    _connector, _flattened, _keys, _replica_identity, _salesforce, _order, _coverage,
+    _connector, _flattened, _keys, _replica_identity, _salesforce, _several, _order, _coverage,
 )  # fmt: skip
 
 

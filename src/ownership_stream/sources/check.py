@@ -29,6 +29,7 @@ def check_table(
         *_parts(matrix, table, grammar),
         *_evidence(matrix, table, grammar),
         *_ids(table, grammar, nodes, place),
+        *_speaks(table, grammar, nodes),
         *_ignored(table, nodes),
     )
     for where, message in said:
@@ -131,6 +132,21 @@ def _ids(table: Table, grammar: "Grammar", nodes: dict[str, Node], place: Place)
             )
         if len(table.key) > 1:
             yield nodes["key"].place, "a Salesforce record has one key, its id"
+
+
+def _speaks(table: Table, grammar: "Grammar", nodes: dict[str, Node]) -> Iterator[Said]:
+    if table.speaks is None:
+        return
+    place = nodes["speaks"].place
+    if table.primary:
+        yield place, "the primary table has one row for each record: `speaks` is for a table with `primary: false`"
+    if grammar.connector == "salesforce":
+        yield place, "an event carries only what changed, so which row speaks cannot be told from it"
+    for use, section in (("compared", "compared"), ("request", "requests")):
+        if any(column.use == use for column in table.columns):
+            yield nodes[section].place, f"`{section}` has no meaning where one of several rows speaks"
+    if table.marker is not None:
+        yield nodes["marker"].place, "`marker` has no effect: a row of several is read and never written"
 
 
 def _ignored(table: Table, nodes: dict[str, Node]) -> Iterator[Said]:

@@ -256,6 +256,7 @@ class _Loader:
             base=grammar.cell(_node(entries, "base version"), "base version", integer=True),
             marker=grammar.cell(_node(entries, "marker"), "marker"),
             evidence=grammar.evidence(_node(entries, "evidence")),
+            speaks=grammar.speaks(_node(entries, "speaks")),
             ignored=ignored,
             ignored_beginnings=beginnings,
         )

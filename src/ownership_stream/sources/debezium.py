@@ -13,11 +13,12 @@ from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import astuple
 
 from ownership_stream.matrix.compiled import Matrix
+from ownership_stream.model import Change
 from ownership_stream.sources.events import NO_ROW, OPS, Events, aside, kind_of, row_topics
 from ownership_stream.sources.guard import Headers, decoded, is_tombstone, refuse_duplicates, traced
 from ownership_stream.sources.mapping import Mapping
 from ownership_stream.sources.result import IGNORE, Decoded, Undecodable
-from ownership_stream.sources.rows import RowPlan, plan_of
+from ownership_stream.sources.rows import Envelope, RowPlan, plan_of
 
 _WRAPPED: Final = re.compile(rb'\s*\{\s*"(?:schema|payload)"')
 _NULL: Final = b"null"
@@ -141,7 +142,19 @@ class DebeziumDecoder:
         if op is None:
             return IGNORE["moved"]
         envelope = self._envelope(op, source, plan, timestamp_ms, traced(headers), row)
-        return Decoded((plan.change(values, envelope),))
+        change = plan.change(values, envelope)
+        left = self._left(change, event, plan, envelope) if plan.several else None
+        return Decoded((change,) if left is None else (left, change))
+
+    def _left(self, change: Change, event: _Event, plan: RowPlan, envelope: Envelope) -> Change | None:
+        """That a row of several is another record's from now on, for the one that it was: there it is deleted."""
+        if event.op != "u" or event.before is UNSET or bytes(event.before) == _NULL:
+            return None
+        values = astuple(decoded(plan.decode, event.before, plan.what))
+        if not plan.is_whole(values):
+            return None
+        left = plan.change(values, msgspec.structs.replace(envelope, op="d"))
+        return None if (left.record, left.row) == (change.record, change.row) else left
 
 
 def _keys(event: _Event, source: dict[str, Any], values: tuple[Any, ...]) -> int:

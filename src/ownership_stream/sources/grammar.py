@@ -11,6 +11,7 @@ import msgspec
 
 from ownership_stream.matrix.compiled import Field, Matrix, Summary
 from ownership_stream.matrix.document import Entry, Items, Leaf, Node, Place
+from ownership_stream.matrix.normalise import ENCODINGS
 from ownership_stream.matrix.reading import Reader, brief, listed, nearest
 from ownership_stream.sources import words
 from ownership_stream.sources.encodings import (
@@ -25,7 +26,16 @@ from ownership_stream.sources.encodings import (
     Encoding,
     allowed,
 )
-from ownership_stream.sources.mapping import DEBEZIUM, Cell, Column, Connector, EvidenceRule, Use
+from ownership_stream.sources.mapping import (
+    DEBEZIUM,
+    Cell,
+    Column,
+    Condition,
+    Connector,
+    EvidenceRule,
+    Speaks,
+    Use,
+)
 
 _COLUMN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
 _DECIMAL: Final = re.compile(r"decimal(?: (?P<scale>\d{1,2}))?")
@@ -153,6 +163,40 @@ class Grammar:
         if word and word not in KEY_ENCODINGS:
             self.reader.wrong(place, f"unknown encoding {brief(word)} of a key{nearest(word, KEY_ENCODINGS)}")
         return Cell(name, Encoding(word) if word else PLAIN)
+
+    def speaks(self, node: Node | None) -> Speaks | None:
+        """``{where: {column: [words]}, latest by: column as encoding}``; ``None`` where each row stands for itself."""
+        if node is None:
+            return None
+        entries = {key: found.node for key, found in self.reader.table(node, "`speaks`", words.SPEAKS).items()}
+        last = entries.get("latest by")
+        nodes = last.items if isinstance(last, Items) else () if last is None else (last,)
+        latest = [self._ordered(item) for item in nodes]
+        where = []
+        for entry in self.reader.table(entries.get("where"), "`where`").values():
+            self._named(entry.key, entry.place)
+            items = entry.node
+            said = [self.reader.text(items, "a word")] if isinstance(items, Leaf) else []
+            said = said or [*self.reader.words(items, f"column `{entry.key}`", "word", None)]
+            where.append(Condition(entry.key, frozenset(word.casefold() for word in said)))
+        return Speaks(tuple(cell for cell in latest if cell is not None), tuple(where))
+
+    def _ordered(self, node: Node) -> Cell | None:
+        """``column as encoding``, holding what later rows have more of: a moment, a date, or a whole number."""
+        name, word, place = self._cell(node, "latest by")
+        if not name:
+            return None
+        own = self._encodings.get(name)
+        choices = (*ENCODINGS, INTEGER)
+        if own is not None and not word and own.word in choices:
+            return Cell(name, own)
+        if own is not None:
+            told = f"is written as `{own}` above" if str(own) else "holds neither a time nor a date above"
+            self.reader.wrong(place, f"column `{name}` {told}")
+        elif word not in choices:
+            told = f"unknown encoding {brief(word)}" if word else "say how the source writes what is latest"
+            self.reader.wrong(place, f"{told}, as in `{name} as epoch us`: {listed(choices, 'or')}")
+        return Cell(name, Encoding(word))
 
     def actor(self, node: Node | None) -> Cell | None:
         """The column of the writer; an event of Salesforce names it by itself."""

@@ -4,7 +4,7 @@ Shapes and the questions they answer; how a document becomes this is ``compile.p
 matrix is ``check.py``, how rows are read by it is ``rows.py``. Everything here is immutable.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal
 
 import msgspec
@@ -105,6 +105,21 @@ class EvidenceRule(msgspec.Struct, frozen=True):
     roles: frozenset[str] = frozenset()
 
 
+class Condition(msgspec.Struct, frozen=True):
+    """A column, and the words of which it must hold one; ``empty`` and ``filled`` stand for null and for anything."""
+
+    name: str
+    words: frozenset[str]
+
+
+class Speaks(msgspec.Struct, frozen=True):
+    """Which of several rows of one record speaks for it: of those that fulfil ``where``, the latest."""
+
+    latest: tuple[Cell, ...]
+    """The greatest of the first column; where that is equal, of the next."""
+    where: tuple[Condition, ...] = ()
+
+
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     """One table (Debezium: ``schema.table``; Salesforce: the entity)."""
 
@@ -124,6 +139,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     event_actor: bool = False
     """Whether the event itself names the writer, beside the row (Oracle's ``source.user_name``)."""
     evidence: tuple[EvidenceRule, ...] = ()
+    speaks: Speaks | None = None
     ignored: frozenset[str] = frozenset()
     ignored_beginnings: tuple[str, ...] = ()
 
@@ -146,6 +162,9 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         yield from (cell for cell in single if cell is not None)
         for rule in self.evidence:
             yield from (cell for cell in (rule.by, rule.at) if cell is not None)
+        if self.speaks is not None:
+            yield from self.speaks.latest
+            yield from (Cell(condition.name) for condition in self.speaks.where)
 
     def known(self) -> frozenset[str]:
         """Every column that the mapping reads."""
@@ -272,6 +291,17 @@ class Writer:
             column.name: written(column.encoding, type_, _of(value, column.part))
             for column, type_ in self._columns[field]
         }
+
+
+def bound(matrix: Matrix, mappings: Iterable[Mapping]) -> Matrix:
+    """The matrix whose fields know where nothing can write them: in a table that is not primary, which is only read."""
+    writers = {mapping.system: (Writer(mapping, matrix), mapping.fields()) for mapping in mappings}
+    fields = {}
+    for name, field in matrix.fields.items():
+        unwritten = (key for key, (writer, mapped) in writers.items() if name in mapped and name not in writer.fields)
+        read_only = frozenset(key for key in unwritten if field.views.get(key) != "none")
+        fields[name] = msgspec.structs.replace(field, read_only=read_only) if read_only else field
+    return msgspec.structs.replace(matrix, fields=fields)
 
 
 def _of(value: Value, part: str) -> Scalar:

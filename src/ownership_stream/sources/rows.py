@@ -32,6 +32,7 @@ from ownership_stream.sources.encodings import (
 from ownership_stream.sources.guard import mistyped, named
 from ownership_stream.sources.mapping import Cell, Column, EvidenceRule, Mapping, Table, Use
 from ownership_stream.sources.result import Undecodable
+from ownership_stream.sources.standing import Standing
 from ownership_stream.sources.unavailable import Unavailable
 
 _ADDED: Final = str | int | bool | msgspec.UnsetType | None
@@ -97,6 +98,8 @@ class RowPlan:
         self._keys = tuple((cell, self.index[cell.name]) for cell in table.key)
         self._of = tuple((cell, self.index[cell.name]) for cell in table.of)
         self._attach(table)
+        self._among = "" if table.speaks is None else f"{mapping.source}/{table.name}"
+        self._standing = None if table.speaks is None else Standing(table.speaks, self.index, self.what, self._seed)
 
     # ------------------------------------------------------------------------------------------------ the plan
 
@@ -115,6 +118,8 @@ class RowPlan:
         types = {column.name: json_type(column.encoding, self._type(column)) for column in columns}
         if table.base is not None:
             types.setdefault(table.base.name, int | float | str)
+        for condition in table.speaks.where if table.speaks else ():
+            types.setdefault(condition.name, str | int | bool)
         for cell in table.cells():
             types.setdefault(cell.name, json_type(cell.encoding, "text"))
         self.index = {name: index for index, name in enumerate(types)}
@@ -205,6 +210,11 @@ class RowPlan:
 
     # ------------------------------------------------------------------------------------------------ rows
 
+    @property
+    def several(self) -> bool:
+        """Whether a record has several rows here, of which one speaks."""
+        return self._standing is not None
+
     def values(self, row: dict[str, Any]) -> Values:
         """A row from a dictionary of its columns, types and names checked; raises ``Undecodable``."""
         try:
@@ -233,6 +243,8 @@ class RowPlan:
             primary=table.primary,
             stage_row=self.stage_row,
             position=envelope.position,
+            among=self._among,
+            rank=None if self._standing is None or op == "d" else self._standing.rank(values),
             at=envelope.at,
             fields=said.fields,
             compared=said.compared,
@@ -334,7 +346,7 @@ class RowPlan:
         if rule.link is not None:
             raw = values[self.index[rule.link.name]]
             unknown = raw is UNSET or self._seed.get(raw) is UNSET
-            if unknown or (raw is None and op == "d" and not self._is_whole(values)):
+            if unknown or (raw is None and op == "d" and not self.is_whole(values)):
                 raise Undecodable("no_record", f"{self.what}: {self._unlinked(rule.link.name)}")
             shared = None if raw is None else self._id_text(rule.link, raw)
         try:
@@ -345,7 +357,7 @@ class RowPlan:
             raise Undecodable("no_record", f"{self.what}: the link column is null, and the mapping has no `else`")
         return record
 
-    def _is_whole(self, values: Values) -> bool:
+    def is_whole(self, values: Values) -> bool:
         """Whether a deleted row shows more than its key.
 
         PostgreSQL's default replica identity logs only the key, and the connector fills the rest with nulls, or with

@@ -210,6 +210,13 @@ class Examination:
         self.changes += len(decoded.changes)
         self._seen(decoded.changes)
 
+    def crowded(self, table: str) -> int:
+        """Of how many records the table has several rows."""
+        rows: dict[str, set[str]] = defaultdict(set)
+        for change in self._changes[table]:
+            rows[change.record].add(change.row)
+        return sum(len(found) > 1 for found in rows.values())
+
     def _seen(self, changes: Iterable[Change]) -> None:
         for change in changes:
             self._changes[change.row.split("/")[1]].append(change)
@@ -316,6 +323,9 @@ def about(table: Table) -> Iterable[tuple[str, str]]:
         "reason": table.reason, "base version": table.base, "marker": table.marker,
     }  # fmt: skip
     yield from ((cell.name, _written(what, cell.encoding)) for what, cell in single.items() if cell is not None)
+    if table.speaks is not None:
+        yield from ((cell.name, _written("latest by", cell.encoding)) for cell in table.speaks.latest)
+        yield from ((condition.name, "where") for condition in table.speaks.where)
     for rule in table.evidence:
         for found in (rule.by, rule.at):
             if found is not None:

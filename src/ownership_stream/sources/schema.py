@@ -60,6 +60,8 @@ def _top() -> Mapping[str, Schema]:
 def _table() -> Mapping[str, Schema]:
     record = _object(words.RECORD, {"column": _CELL, "else": {"type": "string", "pattern": f"^.+{words.PLACE_OF_KEY}"}})
     who = _object(words.WHO, {"always": _TEXT, "actor": _LIST})
+    words_ = {"oneOf": [_TEXT, _LIST]}
+    conditions = {"type": "object", "propertyNames": {"pattern": f"^{_COLUMN}$"}, "additionalProperties": words_}
     columns = {"type": "object", "propertyNames": {"pattern": f"^{_COLUMN}$"}, "additionalProperties": _TARGET}
     single = ("actor", "role", "updated at", "reason", "base version", "marker")
     return {
@@ -69,6 +71,7 @@ def _table() -> Mapping[str, Schema]:
         "key": _KEY,
         "of": _KEY,
         "record": {"oneOf": [{"const": words.KEY_ITSELF}, record]},
+        "speaks": _object(words.SPEAKS, {"where": conditions, "latest by": _KEY}),
         "evidence": _named({"type": "object", "additionalProperties": {"oneOf": [_CELL, who]}}),
         "ignored": _LIST,
     }

@@ -34,6 +34,7 @@ TABLE: Final[dict[str, Key]] = {
     "key": Key("the columns of the row's key"),
     "of": Key("in a table that is not primary: the columns that hold the primary row's key", required=False),
     "record": Key("whose record a row is: `key`, or a column and else the record's default name"),
+    "speaks": Key("of several rows of one record, the one whose values are the record's", required=False),
     "columns": Key("column: the field it holds; a write there is a write of the field", required=False),
     "compared": Key("column: the field it shows, only compared and never a write", required=False),
     "requests": Key("column: the field it asks to change, without showing it", required=False),
@@ -53,6 +54,10 @@ RECORD: Final[dict[str, Key]] = {
     "column": Key("the column that holds the shared record id"),
     "else": Key("the record's name while that column is null, as in `ehr:<key>`", required=False),
 }
+SPEAKS: Final[dict[str, Key]] = {
+    "where": Key("column: the words, one of which it must hold; `empty` or `filled` for any", required=False),
+    "latest by": Key("the column, or columns, whose greatest value speaks: a time, a date or a whole number"),
+}
 WHO: Final[dict[str, Key]] = {
     "always": Key("the word to note whenever there is a time: the column is set by them alone", required=False),
     "actor": Key("the writer, if they have one of these roles", required=False),
@@ -68,6 +73,8 @@ COMMIT_USER: Final = "commitUser"
 USER_NAME: Final = "source.user_name"
 RECORD_TIMESTAMP: Final = "record timestamp"
 NO_ROLE: Final = "none"
+EMPTY: Final = "empty"
+FILLED: Final = "filled"
 PLACE_OF_KEY: Final = "<key>"
 AS: Final = " as "
 ANY_END: Final = "*"

@@ -117,8 +117,12 @@ _UNSTATE: Final = msgspec.msgpack.Decoder(RecordState)
 
 
 def pack_state(state: RecordState) -> bytes:
-    """A record's state as MessagePack, its format version first: the same bytes in Redis and on the changelog."""
-    return _STATE.encode(state)
+    """A record's state as MessagePack, its format version first: the same bytes in Redis and on the changelog.
+
+    Where no table has several rows, the last item of the list is left out: there is none for most records.
+    """
+    packed = _STATE.encode(state)
+    return packed if state.speaking else bytes([packed[0] - 1]) + packed[1:-1]
 
 
 def unpack_state(packed: bytes | None) -> RecordState:
