@@ -61,8 +61,9 @@ bench: ## measured beside others on a real broker, in one run: QUICK=1 to see th
 	@scripts/setup bench
 	@PYTHONPATH=src .venv-bench/bin/python benchmarks/bench.py $(if $(QUICK),--quick) $(BENCH_ARGS)
 
-docs: setup-test ## write the generated pages anew: CLI, settings, metrics
+docs: setup-test ## write the generated pages anew: CLI, settings, metrics, dashboards
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python deploy/grafana/dashboards.py
 
 jars: setup-test ## fetch the Kafka broker of the integration tests now (Java and Maven)
 	@PYTHONPATH=tests $(BIN)/python -c 'from integration.kafka_process import cached_jars; print("broker:", cached_jars())'

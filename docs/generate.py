@@ -66,7 +66,7 @@ BOUNDED_BY: Final = {
     "send_kinds": "`change`, `restore`",
     "dead_letter_reasons": "the table of dead-letter reasons",
     "ignored_reasons": "the table of reasons for ignoring a record",
-    "stages": "`intake`, `decide`",
+    "stages": "`intake`, `decide`, `match`",
     "lane_states": "`starting`, `working`, `waiting`",
     "lanes": "the lanes assigned to this worker: series come and go with them",
     "metrics": "the metrics on this page",
