@@ -10,7 +10,9 @@ It imports nothing of ownership-stream: copy it and change it. What makes it car
 - *The database first.* Kafka's offsets are committed after the database's transaction. A crash between the two means a
   repeat, and repeats are seen.
 - *It updates, and never inserts*, unless the record says that the row is to be created (``op`` is ``c``): a row that
-  its own system deleted does not come back. Rows are deleted only for ``op`` ``d`` and only with ``--delete``.
+  its own system deleted does not come back. Such a record is keyed by the column that links a row to its record, which
+  must be unique in the table; where somebody was faster the row is left as they made it. Rows are deleted only for
+  ``op`` ``d`` and only with ``--delete``.
 - *What it cannot read or write stops it* with one line that holds no value of a patient. Nothing is skipped in silence.
 
 For the system's mapping choose ``apply as: json with schema``: then each record says which columns are dates, instants
@@ -35,8 +37,12 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal, Protocol
 
-Outcome = Literal["written", "created", "deleted", "duplicate", "stale", "missing", "tombstone", "delete not allowed"]
-"""What became of one record. ``missing``: there is no such row, and nothing was written."""
+Outcome = Literal[
+    "written", "created", "deleted", "exists", "duplicate", "stale", "missing", "tombstone", "delete not allowed"
+]
+"""What became of one record. ``missing``: there is no such row, ``exists``: there is one already that was to be made;
+nothing was written.
+"""
 
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS ownership_written
@@ -218,8 +224,8 @@ class _Row:
         last = self._one(_VERSION, self.name, apply.record_id)
         if last is not None and apply.expected_version < last[0]:
             return "stale"
-        outcome = self._delete() if apply.op == "d" else self._patch()
-        if outcome not in {"missing", "delete not allowed"}:
+        outcome = {"d": self._delete, "c": self._make}.get(apply.op, self._patch)()
+        if outcome not in {"missing", "exists", "delete not allowed"}:
             self._note(known=last is not None)
         return outcome
 
@@ -233,14 +239,19 @@ class _Row:
                 *self.apply.key.values(),
             )
         else:
-            found = self._run(f"SELECT 1 FROM {self._table()} WHERE {_all(where)}", *self.apply.key.values())  # noqa: S608 (as above)
+            found = 1 if self._is_there() else 0
         if found > 1:
             raise UnusableError("the key columns do not name one row of the table")
-        if found > 0 or (not names and self.cursor.fetchone() is not None):
-            return "written"
-        return self._create() if self.apply.op == "c" else "missing"
+        return "written" if found else "missing"
 
-    def _create(self) -> Outcome:
+    def _is_there(self) -> bool:
+        self._run(f"SELECT 1 FROM {self._table()} WHERE {_all(list(self.apply.key))}", *self.apply.key.values())  # noqa: S608 (as above)
+        return self.cursor.fetchone() is not None
+
+    def _make(self) -> Outcome:
+        """Whoever made the row meanwhile is heard by the stream, which then sends what is missing there."""
+        if self._is_there():
+            return "exists"
         row = self.apply.key | self.apply.changed
         columns, places = ", ".join(map(quoted, row)), ", ".join("{}" for _ in row)
         self._run(f"INSERT INTO {self._table()} ({columns}) VALUES ({places})", *row.values())  # noqa: S608 (as above)

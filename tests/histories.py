@@ -214,8 +214,43 @@ PROLOGUES: list[tuple[Step, ...]] = [
 ]
 
 
+HELD = Step("write", source=0, cells=((0, 1),), actor=6, withheld=frozenset({EHR}))
+ASKED = Step("write", source=1, cells=((1, 1),), actor=2)
+ASKED_CARE = Step("write", source=1, cells=((1, 2),), actor=2)
+FOUND = Step("snapshot", source=0, cells=((0, 1), *EVERY), actor=6)
+QUARTER = Step("tick", after=15 * MINUTE)
+MADE: list[tuple[Step, ...]] = [
+    (LEAD, INTAKE),
+    (LEAD, INTAKE),
+    (LEAD, INTAKE, CARE),
+    (LEAD, HELD),
+    (LEAD, INTAKE, QUARTER),
+    (LEAD, INTAKE, QUARTER, QUARTER),
+    (FOUND, CARE),
+    (FOUND,),
+    (CHART, ASKED, ASKED_CARE),
+    (FOLLOWED, LEAD, INTAKE),
+]
+"""Prologues after which the record is, or soon will be, made in the EHR or in the CRM."""
+
+makings = st.lists(
+    st.one_of(
+        st.sampled_from([LANDED, LANDED_TOO, QUARTER, INTAKE, CARE, FOLLOWED, SEEN_CHART, CHART]),
+        st.sampled_from([Step("delete", source=1), Step("delete", source=4), Step("resume", target=EHR)]),
+        one_step,
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
 @st.composite
-def histories(draw: st.DrawFn, most: int = 6) -> tuple[Step, ...]:
-    """A history: a prologue (nothing, a lead, a patient in care, two snapshots), then bursts of anything."""
-    prologue = draw(st.sampled_from(PROLOGUES))
-    return (*prologue, *(step for burst in draw(st.lists(bursts, min_size=1, max_size=most)) for step in burst))
+def histories(draw: st.DrawFn, most: int = 6, *, making: bool = False) -> tuple[Step, ...]:
+    """A history: a prologue (nothing, a lead, a patient in care, two snapshots), then bursts of anything.
+
+    ``making``: it begins where the record is about to be made in a system.
+    """
+    prologue = draw(st.sampled_from(MADE if making else PROLOGUES))
+    first = draw(makings) if making else []
+    rest = draw(st.lists(bursts, min_size=0 if making else 1, max_size=2 if making else most))
+    return (*prologue, *first, *(step for burst in rest for step in burst))

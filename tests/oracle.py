@@ -27,6 +27,7 @@ class Oracle(Consequences):
         kinds = {"row": self.row_event, "tick": self.tick, "pause": self.pause, "resume": self.resume}
         kinds[change.kind]()
         self.step_16_close()
+        self.make_records()
         return self.report()
 
     def saw(self, name: str, *, system: str, row: str, base: int | None) -> bool:
@@ -61,9 +62,11 @@ class Oracle(Consequences):
         row = seat.rows.setdefault(change.row, Row())
         if self.step_1_position(row):
             self.outcomes = {(name, column == "request"): ("replay", "") for name, column, _ in self.columns()}
+            self.quiet = True
             return
         if change.op == "d":
             self.delete(seat, row)
+            self.quiet = True
             return
         if change.primary:
             self.seen_in(seat)
@@ -103,7 +106,8 @@ class Oracle(Consequences):
         """“A primary row of it was seen”, under the key that the system has it by from then on."""
         seat.key = self.change.key
         if not seat.present:
-            seat.present, self.appeared, self.sweep = True, True, self.change.op != "r"
+            ours = any(self.before[self.change.system].out.values())
+            seat.present, self.appeared, self.sweep = True, True, ours or self.change.op != "r"
             if "" in self.cases:
                 self.end_case("", "converged")
 
@@ -114,6 +118,8 @@ class Oracle(Consequences):
         beside its fields”.
         """
         deleted.known, deleted.attributes, deleted.evidence = False, {}, {}
+        if self.change.primary and not seat.present:
+            seat.out.clear()
         if not self.change.primary or not seat.present or self.change.key != seat.key:
             return
         seat.present = False
@@ -304,6 +310,7 @@ class Oracle(Consequences):
         )
         differs = write.value != (None if now is None else now.value)
         if self.owner(name) == write.system and not unknown_stage and differs and (now is None or older):
+            self.stage_found |= name == stages.field
             owners = [
                 one for one in self.matrix.fields[name].grants if one.kind == "owner" and one.system == write.system
             ]

@@ -33,7 +33,7 @@ class Consequences(Record):
         self.first_seeds: set[str] = set()
         self.ended: set[str] = set()
         self.unseen: set[Key] = set()
-        self.care_start_applied = self.stage_became_known = self.sweep = self.appeared = False
+        self.care_start_applied = self.stage_became_known = self.sweep = self.appeared = self.quiet = False
         for case in self.cases.values():
             case.new = False
 
@@ -86,6 +86,7 @@ class Consequences(Record):
             self.ended.add(name)
         started = self.care_started is not None
         self.set_current(write, verdict.grant)
+        self.stage_found &= name != self.matrix.stages.field
         self.care_start_applied |= not started and self.care_started is not None
         self.seats[write.system].refused.pop(name, None)
         self.supersede(name)
@@ -216,7 +217,8 @@ class Consequences(Record):
             return
         moved = self.expected(system, name) != self.expected_before[system, name]
         flying = seat.out.get(name, [])[-1:]
-        if name in self.changed and moved and name not in seat.baseline:
+        given = handed and system == self.owner(name) and seat.shown.get(name) is None
+        if given or (name in self.changed and moved and name not in seat.baseline):
             if not flying or flying[0].value != self.expected(system, name):
                 self.send(system, name, "change")
             return
@@ -251,6 +253,9 @@ class Consequences(Record):
         """“What is outstanding and already shown is retired; what is outstanding for 15 minutes is sent once more…”."""
         self.sweep = True
         for system, seat in self.seats.items():
+            if not seat.present and any(seat.out.values()):
+                self.make_again(system, seat)
+                continue
             for name, sent in seat.out.items():
                 if sent and sent[-1].value == seat.shown.get(name):
                     sent.clear()
@@ -268,6 +273,38 @@ class Consequences(Record):
                 case.owner = self.matrix.escalations[case.owner].then or case.owner
                 case.due = self.now + self.matrix.escalations[case.owner].sla
                 self.events.append(("escalated", name, case.reason))
+
+    def make_records(self) -> None:
+        """*Creation*: “a record is made in a system, by one send, as soon as …”."""
+        if self.quiet or self.change.kind == "pause" or not self.stages or self.stage_found:
+            return
+        for system, due in self.matrix.creates.items():
+            seat = self.seats[system]
+            if self.stages[-1][1] in due and not seat.present and not seat.rows and not any(seat.out.values()):
+                self.make(system, again=False)
+
+    def make(self, system: str, *, again: bool) -> None:
+        """“… with all that is expected there”, unless sends wait there or the record itself is somebody's case."""
+        seat = self.seats[system]
+        if seat.paused or self.paused or system in self.withheld or "" in self.cases:
+            return
+        values = {name: self.expected(system, name) for name in self.matrix.fields if self.expects(system, name)}
+        values = {name: value for name, value in values.items() if value is not None or seat.out.get(name)}
+        for name, value in values.items():
+            self.guards[name].told.add(system)
+            seat.out.setdefault(name, []).append(Out(value, f"?{self.change.id}", self.now, again))
+        self.sends[system], self.kinds[system] = values, "create"
+
+    def make_again(self, system: str, seat: Seat) -> None:
+        """“Once more after 15 minutes, and 15 minutes later it is a case ``uncreated`` of the record”."""
+        last = max((sent[-1] for sent in seat.out.values() if sent), key=lambda one: (one.at, one.again))
+        if self.now - last.at < QUARTER:
+            return
+        if not last.again:
+            self.make(system, again=True)
+        elif not (seat.paused or self.paused or system in self.withheld or "" in self.cases):
+            seat.out.clear()
+            self.open_case("", "uncreated", self.matrix.fields[self.matrix.stages.field].escalation)
 
     def pause(self) -> None:
         """“Pause and resume, per system or record, are people's control events”."""

@@ -151,6 +151,8 @@ class Record:
         self.care_started: int | None = None
         self.version = 0
         self.paused = False
+        self.stage_found = False
+        """The stage in force is one that a snapshot found."""
 
     def owner(self, name: str) -> str:
         """The present owner's system."""

@@ -32,6 +32,8 @@ class Pair:
     packed: list[bytes] = field(default_factory=list)
     changes: list[tuple[Change, frozenset[str]]] = field(default_factory=list)
     ends: Counter[tuple[str, str]] = field(default_factory=Counter)
+    made: set[str] = field(default_factory=set)
+    """The systems in which the record was made."""
 
     def __post_init__(self) -> None:
         self.oracle = Oracle(self.matrix)
@@ -55,6 +57,7 @@ class Pair:
         assert carried == len(decision.outcomes) + decision.noops, f"the accounting is not closed{self.history()}"
         self.adopt_change_ids(decision.state)
         self.ends.update((one.outcome, one.reason) for one in (*decision.outcomes, *decision.redecided))
+        self.made.update(one.system for one in decision.sends if one.kind == "create")
         self.state = decision.state
         self.packed.append(pack(decision))
         return decision

@@ -8,6 +8,8 @@ override it.
 
 from typing import Literal
 
+from msgspec.structs import replace
+
 from ownership_stream.matrix.compiled import Escalation, Field, Grant, GrantKind, Matrix, Phase, StageMap, Summary, View
 
 EHR, CRM = "ehr", "crm"
@@ -248,3 +250,10 @@ MATRIX = Matrix(
     groups={"address": ("street", "city")},
     by_stage=("legal_name",),
 )
+
+MAKING = replace(
+    MATRIX,
+    creates={EHR: CARE_STAGES | {"intake_done"}, CRM: frozenset(MATRIX.stages.map)},
+    create_words={EHR: "at intake_done", CRM: "at new_lead"},
+)
+"""The same, in which records are made: in the EHR after intake, in the CRM as soon as there is a stage."""

@@ -7,6 +7,7 @@ only once that batch is committed. It decides nothing and knows no metrics libra
 from collections import Counter
 from typing import Final
 
+from ownership_stream.creation import is_under_way
 from ownership_stream.draft import grant_kind
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import CaseEvent, Change, Decision, Outcome, RecordState
@@ -32,7 +33,7 @@ def account(counts: Counts, matrix: Matrix, before: RecordState | None, change: 
         counts["restores", field, target] += 1
     for event in decision.cases:
         _case(counts, event, change.received, system)
-    if is_created(before, change, decision):
+    if is_created(before, change, decision) and not is_ours(before, change):
         counts["records_created", system] += 1
 
 
@@ -62,8 +63,13 @@ def _case(counts: Counts, event: CaseEvent, now: int, system: str) -> None:
         counts["queue_closed_seconds", case.owner, event.event] += max(0, now - case.opened) // 1000
 
 
+def is_ours(before: RecordState | None, change: Change) -> bool:
+    """Whether the created row is one that we had made there."""
+    return before is not None and is_under_way(before.systems.get(change.system))
+
+
 def is_created(before: RecordState | None, change: Change, decision: Decision) -> bool:
-    """Whether a system created the record by itself with this change.
+    """Whether the record was created in a system with this change.
 
     No snapshot is, no repeated event, and no row beside the primary one.
     """

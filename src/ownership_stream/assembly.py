@@ -13,7 +13,7 @@ from ownership_stream.errors import BadInputError
 from ownership_stream.matrix.compile import load_document
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.matrix.lint import lint
-from ownership_stream.settings import Mode, Settings
+from ownership_stream.settings import Mode, Settings, WireFormat
 from ownership_stream.sources import IGNORED, REASONS, Mapping, Writer
 from ownership_stream.steps import DEAD_LETTER_REASONS, DecideStep, IntakeStep, MatchStep, SourceDecoder, Topics
 from ownership_stream.store import RedisStore
@@ -77,6 +77,7 @@ def documents(settings: Settings) -> tuple[Matrix, tuple[Mapping, ...]]:
     mappings = tuple(one.mapping for one in found)
     problems = [str(finding) for finding in findings if finding.severity == "error"]
     problems += _misnamed(settings, mappings)
+    problems += _unmakeable(settings, document.matrix, mappings)
     if problems:
         raise BadInputError(*problems)
     return sources.bound(document.matrix, mappings), mappings
@@ -95,6 +96,19 @@ def _misnamed(settings: Settings, mappings: Collection[Mapping]) -> Iterator[str
             first = readers.setdefault(topic, mapping.source)
             if first != mapping.source:
                 yield f"setting `source_topics`: topic `{topic}` is read by `{first}` and by `{mapping.source}`"
+
+
+def _unmakeable(settings: Settings, matrix: Matrix, mappings: Collection[Mapping]) -> Iterator[str]:
+    """Systems in which the matrix has records made, and whose apply records cannot say so.
+
+    In Avro a topic has one schema of keys, and a row that is still to be made has none of these keys.
+    """
+    for mapping in mappings:
+        if settings.wire is WireFormat.AVRO and mapping.apply_form == "json" and mapping.system in matrix.creates:
+            yield (
+                f"setting `wire`: the matrix has records made in `{mapping.system}`, which Avro cannot address: "
+                f"set `apply as: json with schema` in the mapping of source `{mapping.source}`"
+            )
 
 
 def topics_read(settings: Settings, mapping: Mapping) -> Sequence[str]:

@@ -10,13 +10,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ownership_stream.draft import NOTHING, Draft, Nothing, view_of, without
+from ownership_stream.creation import is_under_way, overdue
+from ownership_stream.draft import LANDING_TIME, NOTHING, Draft, Nothing, view_of, without
 from ownership_stream.matrix.compiled import Field
 from ownership_stream.model import Case, Sent, SystemState, Value
 
 MAX_RESTORES: Final = 3
-LANDING_TIME: Final = 15 * 60 * 1000
-"""Milliseconds a sent value may take to come back before it is sent once more, and again before it is a case."""
 
 
 def close(draft: Draft) -> None:
@@ -111,6 +110,9 @@ def tick(draft: Draft) -> None:
     """What time alone brings: landings that are overdue, cases that escalate; then every field is looked at."""
     # Sorted: what is done must not hang on how the state was kept since it was last packed.
     for key in sorted(draft.systems):
+        if is_under_way(draft.systems[key]):
+            overdue(draft, key)
+            continue
         for name in sorted(draft.systems[key].outstanding):
             _overdue(draft, key, name)
     for case in sorted(draft.cases.values(), key=lambda case: case.field):

@@ -13,6 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ownership_stream.close import MAX_RESTORES, close, next_due, tick
+from ownership_stream.creation import create, is_under_way
 from ownership_stream.delta import find_writes, fresh_attributes, is_replay, row_state
 from ownership_stream.draft import NOTHING, Draft, Write, grant_kind, view_of
 from ownership_stream.effects import apply, hand_over, seed_from_owners, take_effect
@@ -94,12 +95,12 @@ def _send(draft: Draft, key: str, values: dict[str, Value]) -> Send:
         key,
         draft.systems[key].key,
         values,
-        "restore" if restore else "change",
+        "create" if key in draft.created else "restore" if restore else "change",
         draft.version,
         draft.base.version,
         actor,
         role,
-        None if restore else draft.reason,
+        None if restore or key in draft.created else draft.reason,
     )
 
 
@@ -127,6 +128,7 @@ def _row(draft: Draft) -> None:
     if appeared:
         _appear(draft, system)
     close(draft)
+    create(draft)
 
 
 def _decide_writes(draft: Draft, writes: list[Write]) -> None:
@@ -391,6 +393,8 @@ def _follow_the_stage(draft: Draft) -> None:
 
 def _delete(draft: Draft, system: SystemState) -> None:
     """The deleted row under which a system has the record: the system is absent, and nothing is cleared elsewhere."""
+    if draft.change.primary and not system.present:
+        system.outstanding = {}  # a row was being made there: whatever came of it, it is gone
     if not draft.change.primary or not system.present or draft.change.key != system.key:
         return
     key = draft.change.system
@@ -408,12 +412,19 @@ def _delete(draft: Draft, system: SystemState) -> None:
     close(draft)
 
 
+ENDED_BY_ITS_ROW: Final = frozenset({"absent", "uncreated"})
+"""Reasons of cases of the record that end as soon as the system has it."""
+
+
 def _appear(draft: Draft, system: SystemState) -> None:
-    """A system has the record (again): it is sent what it misses, except that a snapshot only lists it."""
+    """A system has the record (again): it is sent what it misses, except that a snapshot only lists it.
+
+    Not so where we had the row made: a snapshot then finds what is ours.
+    """
     key = draft.change.system
-    if "" in draft.cases and draft.cases[""].reason == "absent":
+    if "" in draft.cases and draft.cases[""].reason in ENDED_BY_ITS_ROW:
         draft.close_case("", "converged")
-    if draft.change.op != "r":
+    if draft.change.op != "r" or is_under_way(draft.base.systems.get(key)):
         draft.sweeps = True
         return
     for name, field in draft.matrix.fields.items():
@@ -425,6 +436,7 @@ def _appear(draft: Draft, system: SystemState) -> None:
 def _tick(draft: Draft) -> None:
     tick(draft)
     close(draft)
+    create(draft)
 
 
 def _pause(draft: Draft) -> None:
@@ -438,6 +450,7 @@ def _resume(draft: Draft) -> None:
     _follow_the_stage(draft)
     draft.sweeps = True
     close(draft)
+    create(draft)
 
 
 def _match(draft: Draft) -> None:

@@ -39,6 +39,8 @@ class Nothing(Enum):
 NOTHING: Final = Nothing.NOTHING
 """Nothing is expected of a system, which is not the same as expecting null."""
 
+LANDING_TIME: Final = 15 * 60 * 1000
+"""Milliseconds a sent value may take to come back before it is sent once more, and again before it is a case."""
 NO_CURRENT: Final = FieldState()
 STAGES_KEPT: Final = 16
 PROPOSALS_KEPT: Final = 8
@@ -134,6 +136,8 @@ class Draft:
     case_events: tuple[CaseEvent, ...] = ()
     ended_overrides: tuple[str, ...] = ()
     restored: tuple[tuple[str, str], ...] = ()
+    created: tuple[str, ...] = ()
+    """Systems in which this event makes the record."""
     touched: tuple[str, ...] = ()
     """Fields for which *close* has to look, in order."""
     asked: tuple[str, ...] = ()

@@ -294,7 +294,8 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     key: str
     values: dict[str, Value]
     """Field -> what is expected of the system: the value or its summary."""
-    kind: Literal["change", "restore"]
+    kind: Literal["change", "restore", "create"]
+    """``create``: the system has no row of the record yet, and ``key`` is empty."""
     version: int
     expected_version: int
     actor: str | None = None

@@ -51,6 +51,17 @@ def refused(place: Path, **said: Any) -> list[str]:
     return [problem.replace(f"{place}/", "") for problem in caught.value.problems]
 
 
+def test_records_to_be_made_are_not_written_in_avro(place: Path) -> None:
+    """One schema of keys for a topic has no place for a row that has no key yet."""
+    spoil(place / "patient.yaml", ("{name: EHR, create: never}", "{name: EHR, create: at in_care}"))
+    said = {"wire": "avro", "registry_url": "http://registry:8081"}
+    advice = "set `apply as: json with schema` in the mapping of source `ehr`"
+    refusal = f"setting `wire`: the matrix has records made in `ehr`, which Avro cannot address: {advice}"
+    assert [refusal] == refused(place, **said)
+    spoil(place / "sources" / "ehr.yaml", ("system: ehr\n", "system: ehr\napply as: json with schema\n"))
+    assemble(settings(matrix_path=place / "patient.yaml", sources_path=place / "sources", **said))
+
+
 # ---------------------------------------------------------------------------------------------- what is put together
 
 

@@ -202,13 +202,14 @@ def test_the_page_says_who_may_write_and_under_what_conditions(patient: MatrixDo
 
 
 def test_the_page_says_how_stages_follow_and_who_escalates(patient: MatrixDocument) -> None:
-    """The other two tables of the document."""
-    stages, escalation = page(patient).sections[2:]
+    """The other tables of the document."""
+    systems, stages, escalation = page(patient).sections[2:]
 
     assert ("in_care", "paused, discharged", "care start") in stages.rows
     assert ("disqualified", "new_lead", "before") in stages.rows
-    assert ("closed", "nothing: an end", "after") in page(compiled()).sections[2].rows
+    assert ("closed", "nothing: an end", "after") in page(compiled()).sections[3].rows
     assert (("Clinical Ops", "4h", "Medical Lead"), ("Medical Lead", "1h", "nobody")) == escalation.rows[:2]
+    assert (("EHR", "by its own people, never by us"), ("CRM", "by its own people, never by us")) == systems.rows
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ PATH = ROOT / "examples" / "reference_writer.py"
 CHANGE = one(from_ehr(ehr_event()))
 WITH_SCHEMA = msgspec.structs.replace(EHR, apply_form="json with schema")
 TABLE = (
-    "CREATE TABLE patient (patient_id INTEGER PRIMARY KEY, family_name TEXT, given_name TEXT, birth_date TEXT,"
-    " email TEXT, phone TEXT, weight_kg REAL, next_appointment_at TEXT, sync_change_id TEXT)"
+    "CREATE TABLE patient (patient_id INTEGER PRIMARY KEY, crm_id TEXT UNIQUE, family_name TEXT, given_name TEXT,"
+    " birth_date TEXT, email TEXT, phone TEXT, weight_kg REAL, next_appointment_at TEXT, sync_change_id TEXT)"
 )
 
 
@@ -147,6 +147,26 @@ def test_a_row_that_is_not_there_is_not_made_by_an_update(database: sqlite3.Conn
     assert row(database, "email") is None
     assert "created" == written(database, record(op="c", email="a@x.org"))
     assert ("a@x.org", "c-1") == row(database, "email", "sync_change_id")
+
+
+def test_a_row_is_made_once_by_its_link_and_keeps_what_people_made_of_it(database: sqlite3.Connection) -> None:
+    """The database gives it its key; whoever was faster is left alone, and nothing is remembered as written."""
+    send = Send("ehr", "", {"email": "a@x.org"}, "create", 2, 2)
+    messages = [
+        wire.apply_record(
+            Writer(EHR, MATRIX),
+            send,
+            msgspec.structs.replace(CHANGE, id=id_, record="R1"),
+            rules=[],
+            revision="r",
+            at=7,
+        )
+        for id_ in ("c-1", "c-2")
+    ]
+    outcomes = [written(database, message) for message in (messages[0], messages[0], messages[1])]
+    assert ["created", "duplicate", "exists"] == outcomes
+    made = database.execute("SELECT patient_id, email, sync_change_id FROM patient WHERE crm_id = 'R1'").fetchall()
+    assert [(124, "a@x.org", "c-1")] == made
 
 
 def test_a_record_that_changes_nothing_writes_nothing(database: sqlite3.Connection) -> None:

@@ -163,7 +163,7 @@ MISTAKES = [
     ),
     (
         "- {name: x, when: [{crm: {}}], sends: {crm: {email: x, kind: again}}}",
-        "1:62: unknown kind `again`: use `change` or `restore`",
+        "1:62: unknown kind `again`: use `change`, `restore` or `create`",
     ),
     (
         "- {name: x, when: [{crm: {}}], queue: {email: support_leed tie}}",

@@ -77,6 +77,8 @@ def compile_document(document: Document) -> MatrixDocument:
         skew=head.skew,
         groups=_groups(rows),
         by_stage=tuple(row.name for row in rows if row.by_stage),
+        creates={key: stage_map("", stage, head.stages.map).after for key, stage in head.creates.items()},
+        create_words={key: f"{words.AT}{stage}" for key, stage in head.creates.items()},
     )
     return MatrixDocument(document, matrix, contact, review)
 
@@ -102,24 +104,52 @@ def _of(entries: dict[str, Entry], key: str) -> Node | None:
 
 
 def _head(reader: Reader, node: dict[str, Node]) -> Head:
-    systems = {
-        key: reader.text(entry.node, f"the name of `{key}`")
-        for key, entry in reader.named(node.get("systems"), "`systems`", "system").items()
-    }
-    if len(systems) == 1:
-        reader.wrong(node["systems"].place, "one system shares nothing: a matrix needs at least two")
-        systems = {}
+    stages = _stages(reader, node.get("stages"), node.get("fields"))
+    systems, creates = _systems(reader, node.get("systems"), stages)
     defaults = reader.table(node.get("defaults"), "`defaults`", words.DEFAULTS)
     return Head(
         systems=systems,
         roles=_roles(reader, node.get("roles"), systems),
-        stages=_stages(reader, node.get("stages"), node.get("fields")),
+        stages=stages,
+        creates=creates,
         escalations=_escalations(reader, node.get("escalation")),
         skew=reader.duration(_of(defaults, "clock skew"), "`clock skew`", zero=True),
         protected=reader.flag(_of(defaults, "protected"), "`protected`", default=True),
         restore=reader.word(_of(defaults, "on reject"), "reaction", words.ON_REJECT) != "leave",
         phone_region=_phone_region(reader, _of(defaults, "phone region")),
     )
+
+
+def _systems(reader: Reader, node: Node | None, stages: StageMap) -> tuple[dict[str, str], dict[str, str]]:
+    """System -> its name, and system -> the stage at which records are made there."""
+    entries = reader.named(node, "`systems`", "system")
+    names, creates = dict[str, str](), dict[str, str]()
+    for key, entry in entries.items():
+        if isinstance(entry.node, Table):
+            system = reader.table(entry.node, f"system `{key}`", words.SYSTEM)
+            names[key] = reader.text(_of(system, "name"), "`name`")
+            creates[key] = _create(reader, _of(system, "create"), stages)
+        else:
+            names[key] = reader.text(entry.node, f"the name of `{key}`")
+    if len(names) == 1 and node is not None:
+        reader.wrong(node.place, "one system shares nothing: a matrix needs at least two")
+        names = {}
+    return names, {key: stage for key, stage in creates.items() if stage}
+
+
+def _create(reader: Reader, node: Node | None, stages: StageMap) -> str:
+    """The stage at which a record is made in a system; ``""``: never."""
+    said = reader.text(node, "`create`")
+    if not said or said == words.NEVER or node is None:
+        return ""
+    stage = said.removeprefix(words.AT)
+    if stage == said:
+        reader.wrong(node.place, f"`create` is `{words.NEVER}`, or `{words.AT}` and a stage, not {brief(said)}")
+        return ""
+    if stages.map and stage not in stages.map:
+        reader.wrong(node.place, f"unknown stage {brief(stage)}{nearest(stage, stages.map)}")
+        return ""
+    return stage
 
 
 def _phone_region(reader: Reader, node: Node | None) -> str:

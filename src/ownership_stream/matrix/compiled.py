@@ -146,3 +146,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     """Lock-step group -> its fields."""
     by_stage: tuple[str, ...] = ()
     """Fields whose owner care start changes."""
+    creates: dict[str, frozenset[str]] = {}
+    """System -> the stages in which a record is made there that it does not have; a system without: never."""
+    create_words: dict[str, str] = {}
+    """System -> the document's own words (``"at in_care"``), for people."""

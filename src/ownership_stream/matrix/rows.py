@@ -34,6 +34,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     systems: dict[str, str]
     roles: dict[str, Role]
     stages: StageMap
+    creates: dict[str, str]
+    """System -> the stage at which records are made there."""
     escalations: dict[str, Escalation]
     skew: int
     protected: bool

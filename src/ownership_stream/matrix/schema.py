@@ -47,7 +47,7 @@ def _top() -> Mapping[str, Schema]:
                 "last": {"type": "string", "format": "date"},
             },
         ),
-        "systems": _named(_TEXT, minimum=2),
+        "systems": _named({"oneOf": [_TEXT, _object(words.SYSTEM, {"name": _TEXT, "create": _create()})]}, minimum=2),
         "stages": _object(
             words.STAGES,
             {
@@ -101,6 +101,10 @@ def _field() -> Mapping[str, Schema]:
         "group": _reference("a group"),
         "escalation": _reference("an escalation owner"),
     }
+
+
+def _create() -> Schema:
+    return {"type": "string", "pattern": rf"^({words.NEVER}|{words.AT}{_NAME.strip('^$')})$"}
 
 
 def _type() -> Schema:

@@ -71,6 +71,7 @@ def page(document: MatrixDocument, stage: str | None = None) -> Page:
     sections = (
         Section("Fields", COLUMNS, six_columns(matrix, stage)),
         Section("Who may write", ("Field", "May write", "And"), _writers(matrix)),
+        Section("Systems", ("System", "A record it does not have is made there"), _systems(matrix)),
         Section("Stages", ("Stage", "May become", "Side of care start"), _stages(matrix)),
         Section("Escalation", ("Who", "Has", "Then"), _escalation(matrix)),
     )
@@ -195,6 +196,18 @@ def _conditions(field: Field) -> Iterable[str]:
         yield f"one with its group, {field.group}"
     if field.evidence:
         yield f"evidence: {', '.join(field.evidence)}"
+
+
+def _systems(matrix: Matrix) -> tuple[tuple[str, ...], ...]:
+    return tuple((name, _made(matrix, key)) for key, name in matrix.systems.items())
+
+
+def _made(matrix: Matrix, key: str) -> str:
+    stages = matrix.creates.get(key)
+    if stages is None:
+        return "by its own people, never by us"
+    listed = _either([stage for stage in matrix.stages.map if stage in stages])
+    return f"by us, {matrix.create_words[key]}: once the stage is {listed}"
 
 
 def _stages(matrix: Matrix) -> tuple[tuple[str, ...], ...]:

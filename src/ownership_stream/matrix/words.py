@@ -76,7 +76,7 @@ TOP: Final[dict[str, Key]] = {
     "revision": Key("a date or a version; every decision carries it, with a hash of the content"),
     "owner": Key("who answers for this document"),
     "review": Key("how often the document is reviewed, and when it last was"),
-    "systems": Key("the systems that share the fields: key and the name people use"),
+    "systems": Key("the systems that share the fields: key and the name people use, and when records are made there"),
     "stages": Key("the stages a record goes through, and where care starts"),
     "roles": Key("who writes: the name people use, and the systems in which the role counts"),
     "escalation": Key("who owns what stays unresolved, how long they have, and who comes next"),
@@ -88,6 +88,16 @@ REVIEW: Final[dict[str, Key]] = {
     "every": Key("the interval, as in `1 month`"),
     "last": Key("the date of the last review"),
 }
+SYSTEM: Final[dict[str, Key]] = {
+    "name": Key("as people say it"),
+    "create": Key(
+        "when a record that the system does not have is made there: `never`, or `at` a stage, then or later",
+        required=False,
+    ),
+}
+NEVER: Final = "never"
+AT: Final = "at "
+"""What `create` begins with before a stage."""
 STAGES: Final[dict[str, Key]] = {
     "field": Key("the field that holds the stage"),
     "care start": Key("the stage that divides before from after; once reached, after holds for good"),

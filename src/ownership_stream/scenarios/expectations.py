@@ -25,7 +25,7 @@ from ownership_stream.scenarios.values import Scene, evidence_words
 
 _SPLIT: Final = re.compile(r"[\s,:]+")
 GRANT_KINDS: Final = ("owner", "secondary", "override", "none")
-KINDS: Final = ("change", "restore")
+KINDS: Final = ("change", "restore", "create")
 _START: Final = Place(1, 1)
 
 

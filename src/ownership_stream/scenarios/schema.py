@@ -135,7 +135,7 @@ def _outcomes() -> Schema:
 
 
 def _sends() -> Schema:
-    send = _object(words.SEND, {"kind": {"enum": ["change", "restore"]}, "key": _TEXT}, open_=True)
+    send = _object(words.SEND, {"kind": {"enum": ["change", "restore", "create"]}, "key": _TEXT}, open_=True)
     one = {"oneOf": [{"const": words.NOTHING}, send, {"type": "array", "items": send}]}
     return {"oneOf": [{"enum": [words.NOTHING, words.NONE]}, {"type": "object", "additionalProperties": one}]}
 

@@ -99,7 +99,7 @@ OUTCOME: Final[Words] = {
     "ends_override": _may("true: it ended an override"),
 }
 SEND: Final[Words] = {
-    "kind": _may("`change` or `restore`"),
+    "kind": _may("`change`, `restore`, or `create` where the system has no row yet"),
     "key": _may("the system's own key of the row that is to be written"),
 }
 CASE: Final[Words] = {

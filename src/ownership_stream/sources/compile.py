@@ -246,7 +246,7 @@ class _Loader:
             primary=primary,
             key=key,
             of=key if primary else grammar.key(_node(entries, "of"), "of"),
-            record=self._record(_node(entries, "record"), grammar),
+            record=self._record(_node(entries, "record"), grammar, primary=primary),
             columns=columns,
             actor=None if event_actor else grammar.actor(_node(entries, "actor")),
             event_actor=event_actor,
@@ -280,10 +280,16 @@ class _Loader:
                     found.append(column)
         return tuple(found)
 
-    def _record(self, node: Node | None, grammar: Grammar) -> RecordRule:
+    def _record(self, node: Node | None, grammar: Grammar, *, primary: bool) -> RecordRule:
         reader = self.reader
         if isinstance(node, Leaf):
             reader.word(node, "record", (words.KEY_ITSELF,))
+            created = self.matrix.create_words.get(grammar.system)
+            if primary and created is not None:
+                made = f"the matrix has records made here, `create: {created}`"
+                reader.wrong(
+                    node.place, f"{made}: a row that comes back names its record by a link `column`, not by its key"
+                )
             return RecordRule()
         entries = reader.table(node, "`record`", words.RECORD)
         link = grammar.key_cell(_node(entries, "column"), "column")

@@ -256,6 +256,8 @@ class Writer:
         self.schema, _, self.table = table.name.rpartition(".")
         self.marker = table.marker.name if table.marker else ""
         self._key = tuple((cell.name, cell.encoding) for cell in table.key)
+        self.link = table.record.link
+        """The column that names a row's record; ``None``: no row can be made for a record here."""
         self._columns: dict[str, list[tuple[Column, str]]] = {}
         for column in table.shown():
             field = matrix.fields[column.field]
@@ -284,6 +286,15 @@ class Writer:
         """The key columns of the system's own key, as the source writes them; raises ``BadId``."""
         parts = key_parts(key, len(self._key))
         return {name: written(encoding, "text", part) for (name, encoding), part in zip(self._key, parts, strict=True)}
+
+    def link_to(self, record: str) -> dict[str, Any]:
+        """What addresses a row that is still to be made: its link column, with the record's id.
+
+        Raises ``KeyError`` where rows of this system carry no link.
+        """
+        if self.link is None:
+            raise KeyError(f"no row of `{self.system}` carries a link")
+        return {self.link.name: written(self.link.encoding, "text", record)}
 
     def columns(self, field: str, value: Value) -> dict[str, Any]:
         """Column -> what to write there for a field's value; raises ``KeyError`` for a field without column."""

@@ -94,7 +94,7 @@ class Bounds:
     stages: Sequence[str] = ("intake", "decide", "match")
     origins: Sequence[str] = ("person", "automation")
     closings: Sequence[str] = ("converged", "superseded", "resolved")
-    send_kinds: Sequence[str] = ("change", "restore")
+    send_kinds: Sequence[str] = ("change", "restore", "create")
     lane_states: Sequence[str] = ("starting", "working", "waiting")
     conflicts: Sequence[str] = ATTEMPTS
     metrics: Sequence[str] = field(default_factory=lambda: [metric.name for metric in CATALOGUE])

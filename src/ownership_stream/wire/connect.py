@@ -38,10 +38,15 @@ _SCALARS: Final[dict[Any, str]] = {int: "int64"}
 WRAPPED: Final = (b'{"schema":', b',"payload":', b"}")
 
 
-def with_schema(writer: Writer, key: bytes, value: bytes, columns: tuple[str, ...]) -> tuple[bytes, bytes]:
-    """An apply record's key and value, each with its schema; ``columns`` are those of its ``after``."""
+def with_schema(
+    writer: Writer, key: bytes, value: bytes, columns: tuple[str, ...], *, keys: tuple[str, ...]
+) -> tuple[bytes, bytes]:
+    """An apply record's key and value, each with its schema, for the ``columns`` of its ``after`` and its ``keys``.
+
+    The key is the system's own, or the link column of a row that is to be made.
+    """
     schemas = _schemas(writer)
-    return _framed(schemas.key, key), _framed(schemas.value(columns), value)
+    return _framed(schemas.key(keys), key), _framed(schemas.value(columns), value)
 
 
 def _framed(schema: bytes, payload: bytes) -> bytes:
@@ -82,9 +87,18 @@ class Schemas:
         shapes = writer.shapes()
         self._columns = {shape.name: column_schema(shape.encoding, shape.type) for shape in shapes}
         self._keys = tuple(shape.name for shape in shapes if shape.key)
+        if writer.link is not None:
+            self._columns.setdefault(writer.link.name, column_schema(writer.link.encoding, "text"))
         self._encode = msgspec.json.encode
         self._kept: dict[tuple[str, ...], bytes] = {}
-        self.key: Final = self._encode(self._struct(self._keys, f"{self._name}.Key"))
+        self._kept_keys: dict[tuple[str, ...], bytes] = {}
+
+    def key(self, columns: tuple[str, ...]) -> bytes:
+        """The schema of a key of these columns, as JSON: there are two at most."""
+        found = self._kept_keys.get(columns)
+        if found is None:
+            found = self._kept_keys[columns] = self._encode(self._struct(columns, f"{self._name}.Key", columns))
+        return found
 
     def value(self, columns: tuple[str, ...]) -> bytes:
         """The schema of an envelope whose ``after`` has these columns, as JSON."""
@@ -96,7 +110,7 @@ class Schemas:
         return found
 
     def _envelope(self, columns: tuple[str, ...]) -> Schema:
-        row = self._struct(columns, f"{self._name}.Value")
+        row = self._struct(columns, f"{self._name}.Value", self._keys)
         return {
             "type": "struct",
             "optional": False,
@@ -112,8 +126,8 @@ class Schemas:
             ],
         }
 
-    def _struct(self, columns: tuple[str, ...], name: str) -> Schema:
-        fields = [_field(column, self._columns[column], optional=column not in self._keys) for column in columns]
+    def _struct(self, columns: tuple[str, ...], name: str, keys: tuple[str, ...]) -> Schema:
+        fields = [_field(column, self._columns[column], optional=column not in keys) for column in columns]
         return {"type": "struct", "optional": False, "name": name, "fields": fields}
 
 

@@ -86,7 +86,7 @@ def apply_record(
     wire: Wire = JSON,
     held: Mapping[str, Value] | None = None,
 ) -> Message:
-    """What a system is to write, for its apply topic, keyed by the system's own key.
+    """What a system is to write, for its apply topic, keyed by the system's own key, or by the link of a row to make.
 
     ``writer`` is the reverse of the system's mapping, ``change`` what the send follows from, ``rules`` those of the
     sent fields, ``at`` the broker's time of the change. Written as the mapping says (``apply as``). ``held`` is
@@ -95,7 +95,8 @@ def apply_record(
     """
     if writer.form == "json with schema":
         wire = JSON
-    key = writer.key(send.key)
+    created = send.kind == "create"
+    key = writer.link_to(change.record) if created else writer.key(send.key)
     others: dict[str, Any] = {}
     if wire.whole_rows:
         for field in sorted(writer.shared - send.values.keys()):
@@ -109,6 +110,7 @@ def apply_record(
         source=Source(
             name="ownership", ts_ms=change.at, db=send.system, schema=writer.schema or send.system, table=writer.table
         ),
+        op="c" if created else "u",
         ts_ms=at,
         sync=Sync(
             change_id=change.id,
@@ -130,7 +132,9 @@ def apply_record(
     message = _message("apply", f"{change.id}:{send.system}", encoded, record, change, wire, at=at)
     if writer.form == "json":
         return message
-    key_with, value_with = with_schema(writer, message.key or b"", message.value or b"", tuple(record.after))
+    key_with, value_with = with_schema(
+        writer, message.key or b"", message.value or b"", tuple(record.after), keys=tuple(key)
+    )
     return message._replace(key=key_with, value=value_with)
 
 

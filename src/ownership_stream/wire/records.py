@@ -43,17 +43,20 @@ class Sync(msgspec.Struct, frozen=True):
     rule: str
     """The rules that approved it, with commas between where its fields have several."""
     matrix_revision: str
-    kind: Literal["change", "restore"]
+    kind: Literal["change", "restore", "create"]
 
 
 class Apply(msgspec.Struct, frozen=True, kw_only=True):
-    """An apply record: Debezium's envelope with a ``sync`` block. ``after`` is sparse: key, changed columns, marker."""
+    """An apply record: Debezium's envelope with a ``sync`` block. ``after`` is sparse: key, changed columns, marker.
+
+    ``op`` is ``c`` where the row is to be made; its key is then its link to the record, for it has no other yet.
+    """
 
     before: None = None
     after: dict[str, Any]
     source: Source
     transaction: None = None
-    op: Literal["u"] = "u"
+    op: Literal["u", "c"] = "u"
     ts_ms: int
     sync: Sync
 
