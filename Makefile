@@ -54,6 +54,9 @@ bench-decide: ## one decide beside the JSON decode of its row, in one run
 bench-formats: setup-test ## decode and map one row by each format beside the bare library, in one run
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_decode.py
 
+bench-duplicates: setup-test ## precision and recall of the match keys on a labelled set of generated people; PEOPLE=…
+	@PYTHONPATH=src:tests $(BIN)/python benchmarks/bench_duplicates.py $(if $(PEOPLE),--people $(PEOPLE))
+
 bench-catchup: setup-test ## a lane's rebuild of 1,000,000 states beside a bare loop, in one run; RECORDS=… for fewer
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_catchup.py $(if $(RECORDS),--records $(RECORDS))
 
@@ -83,4 +86,4 @@ tools: ## install or name what the tests need beside Python
 clean: ## remove what the recipes made
 	@rm -rf .venv .venv-bench .coverage .coverage.* coverage.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help demo test check lint unit deep format faults chaos mutate soak bench-decide bench-formats bench-catchup bench docs jars lock setup setup-test tools clean
+.PHONY: help demo test check lint unit deep format faults chaos mutate soak bench-decide bench-formats bench-duplicates bench-catchup bench docs jars lock setup setup-test tools clean

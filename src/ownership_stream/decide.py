@@ -24,6 +24,7 @@ from ownership_stream.model import (
     Decision,
     FieldState,
     Outcome,
+    Proposal,
     RecordState,
     RowState,
     Send,
@@ -454,10 +455,22 @@ def _resume(draft: Draft) -> None:
 
 
 def _match(draft: Draft) -> None:
-    """The record probably exists already: a person looks; what is written to it goes its way meanwhile."""
-    field = draft.matrix.fields.get(draft.change.about)
-    if field is not None and "" not in draft.cases:
-        draft.open_case("", "duplicate", field.escalation)
+    """The record probably exists already: a person looks; what is written to it goes its way meanwhile.
+
+    What waits in the case is the other record's id, each once.
+    """
+    change, case = draft.change, draft.cases.get("")
+    field = draft.matrix.fields.get(change.about)
+    known = case is not None and (
+        case.reason not in PROBABLE or change.other in [waiting.value for waiting in case.proposals]
+    )
+    if field is not None and not known:
+        waits = Proposal(change.system, change.other, change.id, change.at)
+        draft.open_case("", "duplicate" if change.kind == "match" else "link_candidate", field.escalation, waits)
+
+
+PROBABLE: Final = frozenset({"duplicate", "link_candidate"})
+"""Reasons of a record's case that more matches join."""
 
 
 def _set_paused(draft: Draft, *, value: bool) -> None:
@@ -473,4 +486,5 @@ KINDS: Final[dict[str, Callable[[Draft], None]]] = {
     "pause": _pause,
     "resume": _resume,
     "match": _match,
+    "candidate": _match,
 }

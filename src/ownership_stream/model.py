@@ -53,7 +53,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forb
     id: str
     """UUIDv5 over the source's own coordinates; the same for a connector's duplicate."""
     record: str
-    kind: Literal["row", "tick", "pause", "resume", "reset_breaker", "match"] = "row"
+    kind: Literal["row", "tick", "pause", "resume", "reset_breaker", "match", "candidate"] = "row"
     """A person's resolution, a merge and an identity link will enter here too; until then they are not words of the
     wire.
     """
@@ -86,7 +86,9 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forb
     """Our change id as carried in the row's marker column, where the system has one."""
     event: tuple[str, ...] = ()
     other: str = ""
-    """Of a ``match``: the record of the same system that this one probably repeats; ``about``: the field they share."""
+    """Of a ``match``: the record of the same system that this one probably repeats; of a ``candidate``: the record of
+    another system that is probably the same person. ``about``: the field they share.
+    """
     about: str = ""
     among: str = ""
     """Of a row that is one of several of its record: the table (``<source>/<table>``), of which one row speaks."""

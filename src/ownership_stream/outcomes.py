@@ -115,6 +115,9 @@ CASE_REASONS: Final[dict[str, Meaning]] = {
     "absent": Meaning(
         "the record was deleted in a system that owns fields of it", "check whether the deletion was meant"
     ),
+    "link_candidate": Meaning(
+        "a record of another system is probably the same person", "link the two, or dismiss the match"
+    ),
     "uncreated": Meaning(
         "the record was sent twice to be made in a system, and has not appeared there",
         "check the writer that feeds that system, or make the record there with its link",

@@ -24,7 +24,7 @@ from ownership_stream.decide import decide
 from ownership_stream.draft import Draft
 from ownership_stream.identity import change_id, partition_of
 from ownership_stream.lane.contract import LaneRefusedError, Output, Record, StepResult
-from ownership_stream.matches import Seen, Sighting, match_keys, sight
+from ownership_stream.matches import Match, Seen, Sighting, match_keys, sight
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Change, Decision, Outcome, RecordState
 from ownership_stream.regimes import Regime, Regimes, continued
@@ -320,7 +320,7 @@ class MatchBatch(NamedTuple):
 
 
 class MatchStep(_Bury):
-    """Sightings of one match key meet: a record that a system probably has already is told to its own lane."""
+    """Sightings of one match key meet: a record that is probably there already is told to its own lane."""
 
     name = "match"
 
@@ -346,22 +346,22 @@ class MatchStep(_Bury):
         known: dict[str, Seen] = {}
         for sighting in decoded.sightings:
             key = sighting.key
-            seen, other = sight(known[key] if key in known else _unpack_seen(states.get(key)), sighting)
+            seen, match = sight(known[key] if key in known else _unpack_seen(states.get(key)), sighting)
             known[key] = seen
-            if other is not None:
-                result.outputs.append(self._match(sighting, other))
+            if match is not None:
+                result.outputs.append(self._match(sighting, match))
         for key, seen in known.items():
             result.states[key] = bytes(DUE_BYTES) + msgspec.msgpack.encode(seen)
         return result
 
-    def _match(self, sighting: Sighting, other: str) -> Output:
+    def _match(self, sighting: Sighting, match: Match) -> Output:
         change = Change(
-            id=change_id(f"match/{sighting.change_id}/{sighting.about}"),
+            id=change_id(f"match/{sighting.change_id}/{sighting.key}"),
             record=sighting.record,
-            kind="match",
+            kind=match.kind,
             system=sighting.system,
             at=sighting.at,
-            other=other,
+            other=match.record,
             about=sighting.about,
         )
         where = partition_of(change.record, self._topics.partitions)

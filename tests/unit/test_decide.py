@@ -1017,6 +1017,11 @@ def test_a_probable_duplicate_is_one_case_of_the_record() -> None:
     assert () == record.decide(replace(match, about="shoe_size")).cases
     assert [("opened", "duplicate")] == [(one.event, one.case.reason) for one in record.decide(match).cases]
     assert () == record.decide(replace(match, id="m2")).cases
+    assert ["joined"] == [
+        one.event for one in record.decide(replace(match, id="m3", kind="candidate", other="r3")).cases
+    ]
+    assert record.state is not None
+    assert ["r2", "r3"] == [one.value for one in record.state.cases[""].proposals]
     assert [("email", "applied", "")] == ends(record.row("crm", {"email": "b@x.org"}, by="person"))
     assert {"": "duplicate"} == record.cases()
 
