@@ -7,9 +7,9 @@ from ownership_stream import sources
 from ownership_stream.lane.contract import Record, StepResult
 from ownership_stream.model import RecordState, Value
 from ownership_stream.steps import DecideStep, IntakeStep
-from ownership_stream.wire.records import Apply
+from ownership_stream.wire.records import Apply, Conflict
 from source_kit import CONTACT, CRM, CRM_TOPIC, EHR, EHR_TOPIC, MATRIX, packed
-from step_kit import START, TOPICS, DecideLane, applies_in, changes_in, error_headers, on
+from step_kit import START, TOPICS, DecideLane, applies_in, changes_in, conflicts_in, error_headers, on
 
 KEY: Final = b'{"patient_id":123}'
 
@@ -59,6 +59,10 @@ class Way:
     def sent(self, system: str) -> list[Apply]:
         """All that the system was sent."""
         return applies_in(self._lane.outputs, system)
+
+    def conflicts(self) -> list[Conflict]:
+        """All that people were told."""
+        return conflicts_in(self._lane.outputs)
 
     def written(self, system: str) -> str:
         """The same as text, to look for what must not be there."""

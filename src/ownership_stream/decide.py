@@ -118,6 +118,8 @@ def _row(draft: Draft) -> None:
     draft.reason = fresh.reason
     system.rows = system.rows.copy()
     system.rows[change.row] = row_state(known, change)
+    if _is_read_again(draft):
+        draft.close_case("", "converged")
     if change.op == "d":
         draft.noops = len(change.fields) + len(change.compared) + len(change.requests)
         _delete(draft, system)
@@ -473,6 +475,27 @@ PROBABLE: Final = frozenset({"duplicate", "link_candidate"})
 """Reasons of a record's case that more matches join."""
 
 
+def _reread(draft: Draft) -> None:
+    """The row changed, and nobody said what: somebody has it read again (section 2, *Read again*)."""
+    change = draft.change
+    system = draft.system(change.system)
+    known = system.rows.get(change.row, RowState())
+    if is_replay(known, change):
+        return
+    system.rows = {**system.rows, change.row: replace(known, position=change.position, change_id=change.id)}
+    fields = draft.matrix.fields.values()
+    owned = next((field for field in fields if draft.owner(field) == change.system), next(iter(fields)))
+    proposal = Proposal(change.system, None, change.id, change.at, change.row, change.position, change.actor)
+    draft.open_case("", "reread", owned.escalation, proposal)
+
+
+def _is_read_again(draft: Draft) -> bool:
+    """Whether this event shows the whole of a row that was to be read again."""
+    case, change = draft.cases.get(""), draft.change
+    waits = case is not None and case.reason == "reread" and case.proposals[-1].row == change.row
+    return waits and change.op in ("c", "r", "d")
+
+
 def _set_paused(draft: Draft, *, value: bool) -> None:
     if draft.change.system:
         draft.system(draft.change.system).paused = value
@@ -487,4 +510,5 @@ KINDS: Final[dict[str, Callable[[Draft], None]]] = {
     "resume": _resume,
     "match": _match,
     "candidate": _match,
+    "reread": _reread,
 }

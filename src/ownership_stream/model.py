@@ -53,7 +53,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forb
     id: str
     """UUIDv5 over the source's own coordinates; the same for a connector's duplicate."""
     record: str
-    kind: Literal["row", "tick", "pause", "resume", "reset_breaker", "match", "candidate"] = "row"
+    kind: Literal["row", "tick", "pause", "resume", "reset_breaker", "match", "candidate", "reread"] = "row"
     """A person's resolution, a merge and an identity link will enter here too; until then they are not words of the
     wire.
     """

@@ -112,6 +112,10 @@ CASE_REASONS: Final[dict[str, Meaning]] = {
         "a system shows another {label} than it should, in a table that nothing writes to",
         "set {label} there by hand, as it is in the {owner}",
     ),
+    "reread": Meaning(
+        "the record changed, and the event does not say what: what the system shows of it is not known",
+        "have the source send the whole record again: a snapshot of it, or a row event with all that it holds",
+    ),
     "absent": Meaning(
         "the record was deleted in a system that owns fields of it", "check whether the deletion was meant"
     ),

@@ -100,7 +100,7 @@ BAD: dict[str, Bad] = {
         "ehr", "unsupported", packed(row_event(9, source={"connector": "mysql"}, city=MARK))
     ),
     "an event that says too little": Bad(
-        "crm", "needs_reread", packed(changed(header={"changeType": "GAP_UPDATE"}, LastName=MARK))
+        "crm", "needs_reread", packed(changed(header={"changeType": "GAP_OVERFLOW"}, LastName=MARK))
     ),
 }
 EMAIL = "good%d@example.org"

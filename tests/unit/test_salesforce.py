@@ -1,15 +1,19 @@
 """Salesforce change events: only what an event is about counts, and what it cannot say is not guessed."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ownership_stream.model import Evidence
 from ownership_stream.sources import NeedsReread
+from ownership_stream.sources.compound import Compounds, nested_name
 from source_kit import CONTACT, changed, crm_event, from_crm, one, packed, refused
 
 OTHER = "0032X00002QU10KQAT"
 SECRET = "Zebedee"
+FOLDER = Path(__file__).parents[1] / "fixtures" / "salesforce"
 
 
 def test_an_update_carries_only_the_fields_it_names() -> None:
@@ -144,33 +148,139 @@ def test_tombstones_are_ignored(value: bytes | None) -> None:
 
 
 def test_a_compound_column_stands_for_all_of_its_own() -> None:
-    """`Name` is ignored with all that is within it; the mapping maps the flat columns."""
+    """The mapping maps the object's columns, and the event nests them."""
     event = changed("Name", LastName="Doe") | {"Name": {"FirstName": "Ann", "LastName": "Doe"}}
 
-    assert {"legal_name": {"family": "Doe"}} == one(from_crm(event)).fields
+    assert {"legal_name": {"family": "Doe", "given": "Ann"}} == one(from_crm(event)).fields
 
 
 # ---------------------------------------------------------------------------------------------------- bad input
 
 
-@pytest.mark.parametrize("kind", ["GAP_CREATE", "GAP_UPDATE", "GAP_DELETE", "GAP_UNDELETE", "GAP_OVERFLOW"])
+@pytest.mark.parametrize("kind", ["GAP_CREATE", "GAP_UPDATE", "GAP_UNDELETE"])
 def test_a_gap_needs_a_new_read(kind: str) -> None:
-    """It says that something changed, not what; an overflow does not even say where."""
-    ids = [] if kind == "GAP_OVERFLOW" else [CONTACT]
-    error = refused(from_crm, crm_event({"changeType": kind, "recordIds": ids}))
+    """It says that something changed, not what: a change for each record, by which somebody has it read again."""
+    decoded = from_crm(crm_event({"changeType": kind, "recordIds": [CONTACT, OTHER]}))
+
+    assert [("reread", CONTACT, f"crm/Contact/{CONTACT}"), ("reread", OTHER, f"crm/Contact/{OTHER}")] == [
+        (change.kind, change.record, change.row) for change in decoded.changes
+    ]
+    assert all(change.fields == {} and change.position is not None for change in decoded.changes)
+    assert 2 == len({change.id for change in decoded.changes})
+
+
+def test_a_gap_of_a_delete_is_a_delete() -> None:
+    """A record that is gone has nothing to be read."""
+    change = one(from_crm(crm_event({"changeType": "GAP_DELETE"})))
+
+    assert ("row", "d", CONTACT) == (change.kind, change.op, change.record)
+
+
+@pytest.mark.parametrize("header", [{"changeType": "GAP_OVERFLOW"}, {"recordIds": ["003*"]},
+                                    {"changeType": "GAP_UPDATE", "recordIds": [CONTACT, "003*"]}])  # fmt: skip
+def test_what_does_not_say_which_records_is_a_dead_letter(header: dict[str, Any]) -> None:
+    """An overflow, or a wildcard among the ids: the whole entity must be read again."""
+    error = refused(from_crm, changed(header=header, LastName="Doe"))
 
     assert isinstance(error, NeedsReread)
-    assert ("needs_reread", "Contact", tuple(ids)) == (error.reason, error.table, error.keys)
+    assert ("needs_reread", "Contact", ()) == (error.reason, error.table, error.keys)
 
 
-def test_a_wildcard_and_a_difference_need_a_new_read() -> None:
-    """Neither says what the new value of which record is."""
-    wildcard = refused(from_crm, changed(header={"recordIds": ["003*"]}, LastName="Doe"))
-    difference = refused(from_crm, changed(header={"diffFields": ["Referral_Detail__c"]}, Referral_Detail__c="--- a"))
+def test_a_difference_needs_a_new_read() -> None:
+    """It is of a value that is not known here; of a column that is ignored it is of no matter."""
+    difference = one(from_crm(changed(header={"diffFields": ["Referral_Detail__c"]}, Referral_Detail__c="--- a")))
+    ignored = one(from_crm(changed(header={"diffFields": ["OwnerId"]}, LastName="Doe")))
 
-    assert ["needs_reread", "needs_reread"] == [wildcard.reason, difference.reason]
-    assert isinstance(difference, NeedsReread)
-    assert (CONTACT,) == difference.keys
+    assert ("reread", CONTACT) == (difference.kind, difference.record)
+    assert {"legal_name": {"family": "Doe"}} == ignored.fields
+
+
+# ---------------------------------------------------------------------------------------------------- compound fields
+
+
+def nested(*names: str, nulled: tuple[str, ...] = (), **compounds: Any) -> dict[str, Any]:
+    """An update as Salesforce itself writes it: components by `Compound.Component`, nested."""
+    event = changed(*names, header={"changedFields": [*names, "LastModifiedDate"], "nulledFields": list(nulled)})
+    del event["FirstName"]
+    return event | compounds
+
+
+ADDRESS = {"Street": "1 Main St", "City": None, "State": None, "PostalCode": None, "Country": None, "Latitude": None}
+
+
+@pytest.mark.parametrize(
+    ("event", "fields"),
+    [
+        (nested("Name.LastName", Name={"FirstName": None, "LastName": "Doe"}), {"legal_name": {"family": "Doe"}}),
+        (nested("Name.FirstName", Name={"FirstName": None, "LastName": None}), {"legal_name": {"given": None}}),
+        (nested("MailingAddress.Street", MailingAddress=ADDRESS), {"address": {"street": "1 Main St"}}),
+        (
+            nested("MailingAddress.Street", "MailingAddress.City", MailingAddress=ADDRESS),
+            {"address": {"street": "1 Main St", "city": None}},
+        ),
+        (nested("MailingAddress.City", MailingAddress=None), {"address": {"city": None}}),
+        (nested(nulled=("Name.FirstName",), Name={"FirstName": None}), {"legal_name": {"given": None}}),
+        (nested("Name", Name={"FirstName": "Ann", "LastName": "Doe", "Salutation": None}),
+         {"legal_name": {"family": "Doe", "given": "Ann"}}),
+        (nested("Name", nulled=("Name.FirstName",), Name={"FirstName": None, "LastName": "Doe"}),
+         {"legal_name": {"family": "Doe", "given": None}}),
+        (nested("Name", Name={"LastName": "Doe"}), {"legal_name": {"family": "Doe"}}),
+        (nested("MailingAddress", MailingAddress=None), {"address": None}),
+        (nested(nulled=("MailingAddress",), MailingAddress=None), {"address": None}),
+        (nested("Name.LastName", LastName="Doe"), {"legal_name": {"family": "Doe"}}),
+        (nested("LastName", Name={"LastName": "Doe"}), {"legal_name": {"family": "Doe"}}),
+        (changed("Name", LastName="Doe") | {"Name": "Ann Doe"}, {"legal_name": {"family": "Doe"}}),
+        (changed("Name", LastName="Doe") | {"Name": None}, {"legal_name": {"family": "Doe"}}),
+        (nested("MailingAddress.Latitude", "Name.Salutation", MailingAddress=ADDRESS, Name={"Salutation": "Dr"}), {}),
+    ],
+)  # fmt: skip
+def test_a_component_is_the_column_of_its_object(event: dict[str, Any], fields: dict[str, Any]) -> None:
+    """`MailingAddress.Street` is `MailingStreet`: only the components that are named count, whatever is null beside."""
+    assert fields == one(from_crm(event)).fields
+
+
+def test_a_null_within_a_compound_that_is_named_as_a_whole_is_not_guessed() -> None:
+    """Cleared or not changed: the record is read again."""
+    change = one(from_crm(nested("Name", Name={"FirstName": None, "LastName": "Doe"})))
+
+    assert ("reread", {}) == (change.kind, change.fields)
+
+
+@pytest.mark.parametrize("kind", ["CREATE", "UNDELETE", "SNAPSHOT"])
+def test_a_created_record_nests_its_compounds(kind: str) -> None:
+    """All components, and a compound that is null is null in all of them."""
+    event = crm_event({"changeType": kind, "changedFields": []}, Name={"FirstName": "Ann", "LastName": "Doe"})
+    street = one(from_crm(event | {"MailingAddress": ADDRESS})).fields
+    nothing = one(from_crm(event | {"MailingAddress": None})).fields
+
+    assert {"family": "Doe", "given": "Ann"} == street["legal_name"]
+    others = dict.fromkeys(("city", "region", "postal_code", "country"))
+    assert {"street": "1 Main St", **others} == street["address"]
+    assert nothing["address"] is None
+
+
+def test_a_component_that_is_said_to_be_changed_and_is_not_there_is_refused() -> None:
+    """As any column."""
+    error = refused(from_crm, nested("MailingAddress.City", MailingAddress={"Street": "1 Main St"}))
+
+    assert ("not_an_envelope", True) == (error.reason, "`MailingAddress.City` is said to be changed" in error.message)
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        ("LastName", "Name.LastName"),
+        ("MailingStateCode", "MailingAddress.StateCode"),
+        ("State", "Address.State"),
+        ("Home__Latitude__s", "Home__c.Latitude"),
+        ("Capital_City__c", "Capital_City__c"),
+        ("Name.LastName", "Name.LastName"),
+    ],
+)
+def test_each_kind_of_compound_is_known(column: str, name: str) -> None:
+    """Names, addresses and places."""
+    assert name == nested_name(column)
+    assert column == Compounds([column]).column(name)
 
 
 @pytest.mark.parametrize("bitmap", ["0x1A0F", "4-0x03"])
@@ -241,3 +351,47 @@ def test_a_bad_event_is_refused_with_its_reason(event: Any, reason: str, said: s
 def test_what_is_no_honest_json_is_refused(value: bytes, reason: str) -> None:
     """Bytes, half surrogates, deep nesting, keys that stand twice."""
     assert reason == refused(from_crm, value).reason
+
+
+# ---------------------------------------------------------------------------------------------------- the fixtures
+
+WHOLE_NAME = {"family": "Doe", "given": "Ann"}
+WHERE = {"street": "1 Main St", "city": "Springfield", "region": "IL", "postal_code": "62701", "country": "us"}
+MET = {"legal_name": WHOLE_NAME, "email": "ann@example.org", "phone": None, "care_stage": "new_lead"}
+FIXTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "create": ("c", MET | {"address": WHERE}),
+    "update_flat": ("u", {"legal_name": {"family": "Grow"}}),
+    "update_component": ("u", {"legal_name": {"family": "Grow"}}),
+    "update_address": ("u", {"address": {"street": "2 Oak St"}}),
+    "update_nulled": ("u", {"phone": None, "address": {"city": None}}),
+    "update_own": ("u", {"email": "ann@example.org"}),
+    "update_many": ("u", {"assigned_coach": "c-2"}),
+    "update_pub_sub": ("unsupported", {}),
+    "update_difference": ("reread", {}),
+    "delete": ("d", {}),
+    "undelete": ("c", MET | {"address": None}),
+    "gap_update": ("reread", {}),
+    "gap_delete": ("d", {}),
+    "gap_overflow": ("needs_reread", {}),
+}
+"""Fixture -> the kind of its change or the reason of its dead letter, and the fields it carries."""
+
+
+def test_every_fixture_is_read() -> None:
+    """None is there for nothing."""
+    assert FIXTURES.keys() == {path.stem for path in FOLDER.glob("*.json")}
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_a_fixture_becomes_what_it_says(name: str) -> None:
+    """By the shipped mapping."""
+    due, fields = FIXTURES[name]
+    value = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["value"]
+    if len(due) > 1 and due != "reread":
+        assert due == refused(from_crm, value).reason
+        return
+    changes = from_crm(value).changes
+
+    assert {due} == {change.op if change.kind == "row" else change.kind for change in changes}
+    assert [fields] * len(changes) == [change.fields for change in changes]
+    assert value["ChangeEventHeader"]["recordIds"] == [change.record for change in changes]

@@ -369,7 +369,8 @@ def test_salesforce_events_show_the_columns_they_are_about() -> None:
 def test_gaps_bitmaps_and_silent_updates_of_salesforce_are_found() -> None:
     """With what to do."""
     gap = record(crm_event({"changeType": "GAP_UPDATE"}), topic="crm.contact")
-    assert ["needs_reread"] == [one.reason for one in examined([gap], CRM).report().refused]
+    overflow = record(crm_event({"changeType": "GAP_OVERFLOW"}), topic="crm.contact")
+    assert ["needs_reread"] == [one.reason for one in examined([gap, overflow], CRM).report().refused]
     assert "must be read again" in only([gap], CRM).message
     bitmap = only(salesforce({"changedFields": ["0x400002", "4-0x01"]}), CRM)
     assert ("error", "", "a connector that expands changedFields") == said(bitmap)

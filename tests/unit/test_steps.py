@@ -139,7 +139,7 @@ BAD: dict[str, tuple[str, bytes | None, Any]] = {
     "bad_key": (EHR_TOPIC, KEY, ehr_event(crm_id="__" + SECRET)),
     "no_record": (EHR_TOPIC, KEY, ehr_event(crm_id=EHR.unavailable, city=SECRET)),
     "no_position": (EHR_TOPIC, KEY, ehr_event(source={"lsn": None, "sequence": None}, city=SECRET)),
-    "needs_reread": (CRM_TOPIC, None, changed(header={"changeType": "GAP_UPDATE"}, LastName=SECRET)),
+    "needs_reread": (CRM_TOPIC, None, changed(header={"changeType": "GAP_OVERFLOW"}, LastName=SECRET)),
 }
 
 

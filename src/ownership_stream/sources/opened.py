@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from ownership_stream.sources.compound import Compounds
 from ownership_stream.sources.guard import is_tombstone
 from ownership_stream.sources.mapping import Mapping as SourceMapping
 
@@ -87,7 +88,7 @@ def opened(record: SampleRecord, mapping: SourceMapping) -> Opened:
 
 def _form(found: dict[str, Any], schema: Mapping[str, Any], mapping: SourceMapping) -> Opened:
     if HEADER in found:
-        return _salesforce(found)
+        return _salesforce(found, mapping)
     if found.keys() >= _ENVELOPE and isinstance(found["source"], dict):
         return _envelope(found, schema, mapping)
     if found.keys() >= {"table", "row"} and isinstance(found["row"], dict):
@@ -145,28 +146,19 @@ def _bare(name: str, mapping: SourceMapping) -> str:
     return "deleted" if name == DELETED else name.removeprefix(mapping.added_prefix)
 
 
-def _salesforce(found: dict[str, Any]) -> Opened:
+def _salesforce(found: dict[str, Any], mapping: SourceMapping) -> Opened:
     header = _dict(found[HEADER])
-    body = flat({name: value for name, value in found.items() if name not in _ABOUT})
+    table = mapping.tables.get(str(header.get("entityName", "")))
+    compounds = Compounds(() if table is None else table.known())
+    body = compounds.flat({name: value for name, value in found.items() if name not in _ABOUT})
     op = str(header.get("changeType", ""))
-    named = [name for part in ("changedFields", "nulledFields") for name in _list(header.get(part))]
+    named = [str(name) for part in ("changedFields", "nulledFields") for name in _list(header.get(part))]
     if op == "UPDATE":
-        body = {name: value for name, value in body.items() if _is_named(name, named)}
+        said = {compounds.column(name) for name in named} | {part for name in named for part in compounds.parts(name)}
+        body = {name: value for name, value in body.items() if name in said or name.partition(".")[0] in named}
     else:
         body = {name: value for name, value in body.items() if value is not None}
     return Opened("salesforce", table=str(header.get("entityName", "")), op=op, row=body, about=header)
-
-
-def flat(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Compound columns by their parts: ``MailingAddress.City``."""
-    found: dict[str, Any] = {}
-    for name, value in body.items():
-        found |= {f"{name}.{part}": one for part, one in value.items()} if isinstance(value, dict) else {name: value}
-    return found
-
-
-def _is_named(column: str, named: list[str]) -> bool:
-    return column in named or column.partition(".")[0] in named
 
 
 def _table(names: list[str], mapping: SourceMapping) -> str:

@@ -262,6 +262,27 @@ class RowPlan:
             trace=envelope.trace,
         )
 
+    def reread(self, envelope: Envelope, key: str) -> Change:
+        """That the row changed, and what it shows now is not known; raises ``Undecodable``. For a primary table."""
+        rule, row = self.table.record, row_name(self.mapping.source, self.table.name, key)
+        try:
+            record = record_id(None, f"{rule.before}{key}{rule.after}")
+        except BadId as error:
+            raise Undecodable("bad_key", f"{self.what}: the record id is {error}") from None
+        return Change(
+            id=change_id(f"{row}/{envelope.version}/reread"),
+            record=record or key,
+            kind="reread",
+            system=self.mapping.system,
+            row=row,
+            key=key,
+            position=envelope.position,
+            at=envelope.at,
+            actor=envelope.actor,
+            source_version=envelope.version,
+            trace=envelope.trace,
+        )
+
     def _said(self, values: Values, envelope: Envelope) -> "_Said":
         """What the row holds, who wrote it, and with what words beside its values."""
         actor = envelope.actor or self._actor.read(values)
