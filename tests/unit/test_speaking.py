@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from deciding import MINUTE, START, Record, both
 from ownership_stream import speaking
@@ -221,6 +222,29 @@ def test_when_the_record_is_deleted_its_rows_stand_no_more(patient: Record) -> N
     assert {"": "absent"} == patient.cases()
     patient.row("ehr", op="c")
     assert ["applied"] == ended(medication(patient, 3, 5, STATIN)), "and begin anew with the record"
+
+
+def test_rows_of_the_other_system_stand_on(patient: Record) -> None:
+    """Of a record that one system deletes, the other's tables know nothing."""
+    said: dict[str, Any] = {"row": "crm/Task/1", "primary": False, "among": "crm/Task", "rank": (1,)}
+    patient.row("crm", {"email": "a@x.org"}, by="support", **said)
+    patient.row("ehr", op="d")
+    speaking_rows = patient.state.speaking  # type: ignore[union-attr]  # it has a state
+
+    assert ["crm/Task/1"] == [name for name, row in speaking_rows["crm/Task"].rows.items() if row.rank is not None]
+    assert [] == [name for name, row in speaking_rows[AMONG].rows.items() if row.rank is not None]
+
+
+def test_a_field_that_the_matrix_no_longer_has_is_nobody_s_matter(patient: Record) -> None:
+    """Rows remember it, and no case is opened for it."""
+    medication(patient, 2, 5, INSULIN)
+    medication(patient, 3, 5, STATIN)
+    patient.matrix = replace(
+        MATRIX, fields={name: field for name, field in MATRIX.fields.items() if name != "medication_plan"}
+    )
+    gone = medication(patient, 1, None, METFORMIN)
+
+    assert ([], {}) == (ended(gone), patient.cases())
 
 
 def test_of_too_many_rows_the_latest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ BRIEFLY: Final[dict[str, str]] = {
     "clear": "an automation may not clear it",
     "clock": "its evidence lies in the future",
     "tie": "two values have the same evidence time",
+    "speaker": "several rows stand equal and differ",
     "handover": "care has started, and the new owner shows another value",
     "oscillation": "two automations keep answering each other",
     "no_rule": "no rule answers",
