@@ -4,6 +4,9 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest --cov --cov-report=
+# Tests that need no broker: they share nothing and keep a core busy each.
+PURE := tests/unit tests/property tests/contracts tests/scenarios $(addprefix tests/chaos/test_,judge.py mutations.py soak.py)
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -14,7 +17,12 @@ demo: setup ## watch a simulated clinic being decided live; DEMO_SECONDS=20 make
 test: lint tools ## everything that CI runs: lint, types, layers, all tests, coverage of the core
 	@if command -v java >/dev/null && command -v mvn >/dev/null && [ -z "$${OWNERSHIP_TEST_BROKER:-}" ] \
 	  && ! docker info >/dev/null 2>&1; then $(MAKE) jars; fi
-	@$(BIN)/python -m pytest --cov --cov-report= -m "not faults" $(PYTEST_ARGS)
+ifdef PYTEST_ARGS
+	@$(PYTEST) $(PYTEST_ARGS)
+else
+	@$(PYTEST) --numprocesses 2 $(PURE)
+	@$(PYTEST) --cov-append -m "not faults" $(addprefix --ignore=,$(PURE))
+endif
 	@$(BIN)/python tests/coverage_gate.py
 
 check: test ## the same as `make test`: what CI runs

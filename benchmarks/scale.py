@@ -15,10 +15,10 @@ from runs import PREPARED, Watch, prepare, running, samples
 from servers import Site
 from subjects import DECIDE
 
-from ownership_stream.app import redis_store
 from ownership_stream.identity import partition_of
 from ownership_stream.lane import Broker, LaneConfig
 from ownership_stream.store import Position, key_prefix
+from ownership_stream.worker_config import redis_store
 
 BATCH: Final = 2_000
 """The most records in a batch: with the default a repeat would be over after two."""

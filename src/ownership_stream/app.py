@@ -6,19 +6,17 @@ this is the only module that imports Faust.
 
 import asyncio
 import logging
-import tempfile
 import threading
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from os import _exit
-from pathlib import Path
 from signal import SIGINT, SIGTERM
 from time import time
 from typing import Any, Final, Protocol, cast
 
 import faust
 from faust.app.base import BootStrategy
+from faust.tables.manager import TableManager
 from faust.types import TP
 
 from ownership_stream.errors import ExitCode, OwnershipError
@@ -27,21 +25,17 @@ from ownership_stream.lane import (
     Batch,
     Broker,
     Lane,
-    LaneConfig,
     LaneRunner,
     Observer,
-    Step,
 )
 from ownership_stream.lane.broker import WAIVE_CHECKSUMS
 from ownership_stream.lane.inbox import Inbox
 from ownership_stream.lane.room import Room
 from ownership_stream.lane.runner import blame
 from ownership_stream.process import tune
-from ownership_stream.settings import Settings
-from ownership_stream.settings.clients import aiokafka_config, librdkafka_config
-from ownership_stream.store import WAIVE_EVICTION, RedisStore, StateStore
-from ownership_stream.topics import record_limit
+from ownership_stream.store import StateStore
 from ownership_stream.transport import BatchConsumer, BatchSchema, BatchTransport
+from ownership_stream.worker_config import Stage, WorkerConfig
 
 # Threads for lanes at work; those that wait hold none.
 LANE_THREADS: Final = 64
@@ -74,72 +68,6 @@ class Ticks(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A pure step and the topics it reads."""
-
-    step: Step
-    topics: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerConfig:
-    """What a worker needs beside its lanes' configuration; times in seconds, sizes in bytes.
-
-    `brokers` are `host:port`. `credentials` are Faust's. `grace_seconds` is what a stopping worker gives its lanes to
-    settle what is at work, `work_bytes` what all lanes together may have at work. `http_port` 0 takes a free port, None
-    serves nothing.
-    """
-
-    lane: LaneConfig
-    brokers: Sequence[str]
-    credentials: Any = None
-    session_seconds: float = 10.0
-    grace_seconds: float = 60.0
-    batch_rows: int = 10_000
-    batch_bytes: int = 1024 * 1024
-    work_bytes: int = 4 * 1024 * 1024
-    http_host: str = "127.0.0.1"
-    http_port: int | None = 6066
-    data_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()) / "ownership-stream")
-
-
-def worker_config(settings: Settings, *, waived: Collection[str] = ()) -> WorkerConfig:
-    """The worker's configuration from the settings; `waived` are the checks that the embedded stack cannot answer."""
-    client = aiokafka_config(settings)
-    lane = LaneConfig(
-        app=settings.app_id,
-        client=librdkafka_config(settings),
-        control_topic=settings.topic_lanes,
-        record_limit=record_limit(settings),
-        transaction_seconds=settings.transaction_timeout_seconds,
-        message_seconds=settings.message_timeout_seconds,
-        waived=frozenset(waived),
-    )
-    return WorkerConfig(
-        lane=lane,
-        brokers=settings.brokers.split(","),
-        credentials=_credentials(client),
-        session_seconds=settings.session_timeout_seconds,
-        grace_seconds=settings.shutdown_grace_seconds,
-        batch_rows=settings.batch_max_records,
-        batch_bytes=settings.batch_max_bytes,
-        work_bytes=settings.work_max_bytes,
-        http_host=settings.http_host,
-        http_port=settings.http_port,
-    )
-
-
-def redis_store(settings: Settings, *, waived: Collection[str] = ()) -> RedisStore:
-    """The store of record states from the settings."""
-    return RedisStore.from_url(
-        settings.redis_url.get_secret_value(),
-        timeout=settings.redis_timeout_seconds,
-        save_chunk=settings.redis_chunk_keys,
-        waive_eviction_check=WAIVE_EVICTION in waived,
-    )
-
-
 def _credentials(client: Mapping[str, Any]) -> Any:
     """Faust's words for how aiokafka is to reach the brokers."""
     context = client.get("ssl_context")
@@ -158,6 +86,15 @@ class _Boot(BootStrategy):
 
     enable_kafka_producer = False
     enable_web = False
+
+
+class _NoTables(TableManager):
+    """Faust waits a second for tables that may still be declared, before it joins the group; there are none here."""
+
+    async def on_start(self) -> None:
+        """What Faust does after that second."""
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class OwnershipApp(faust.App):
@@ -390,8 +327,9 @@ def build_app(config: WorkerConfig, stages: Sequence[Stage], lanes: Lanes) -> Ow
     app = OwnershipApp(
         config.lane.consumer_group,
         env={},
+        TableManager=_NoTables,
         broker=[f"kafka://{broker}" for broker in config.brokers],
-        broker_credentials=config.credentials,
+        broker_credentials=_credentials(config.client),
         autodiscover=False,
         datadir=str(config.data_dir),
         web_enabled=False,

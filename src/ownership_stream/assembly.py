@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from ownership_stream import sources
-from ownership_stream.app import Stage, WorkerConfig, redis_store, worker_config
 from ownership_stream.errors import BadInputError
 from ownership_stream.matrix.compile import load_document
 from ownership_stream.matrix.compiled import Matrix
@@ -22,6 +21,7 @@ from ownership_stream.ticker import Ticker
 from ownership_stream.wire.avro_wire import wire_of
 from ownership_stream.wire.framed import FramedDecoder
 from ownership_stream.wire.registry import Registry, registry_of
+from ownership_stream.worker_config import Stage, WorkerConfig, redis_store, worker_config
 
 
 class Assembly(NamedTuple):

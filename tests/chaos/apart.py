@@ -16,8 +16,8 @@ from typing import Any, Final, NamedTuple, Self
 
 from chaos.witness import Account
 from ownership_stream import assembly
-from ownership_stream.app import Stage
 from ownership_stream.settings import Settings
+from ownership_stream.worker_config import Stage
 
 BYTES_OF_RUSAGE: Final = 1024
 

@@ -13,21 +13,14 @@ from time import monotonic, sleep
 from typing import Final
 
 from confluent_kafka import IsolationLevel, Producer, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, not by the letter of PEP 484
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    NewTopic,
-    OffsetSpec,
-    ResourceType,
-)
+from confluent_kafka.admin import NewTopic, OffsetSpec  # type: ignore[attr-defined]  # exported, not by PEP 484's letter
 
 from chaos.clinic import ehr_event
 from chaos.cluster import GROUPS, TRANSACTIONS, Cluster
 from chaos.fault import fault
 from chaos.faults_worker import Point
-from chaos.installation import WorkerProcess
 from chaos.run import Run, asleep
+from integration import topic_kit
 from integration.kafka_process import KafkaNode
 from ownership_stream.topics import record_limit
 from source_kit import PATIENT_ROW
@@ -70,12 +63,9 @@ def progress(run: Run, number: int = 100) -> None:
 
 def waiting_for_kafka(run: Run) -> None:
     """Until every worker is alive, not ready, and says that it waits for Kafka."""
-
-    def waits(worker: WorkerProcess) -> bool:
-        status, reason = worker.get("/readyz")
-        return status == 503 and "kafka: " in reason
-
-    run.until(lambda: run.sound and all(map(waits, run.sound)), "/readyz says that Kafka is away")
+    run.until(
+        lambda: run.sound and all(worker.waits_for("kafka") for worker in run.sound), "/readyz says that Kafka is away"
+    )
     assert [(200, "alive\n")] * len(run.sound) == [worker.get("/healthz") for worker in run.sound]
 
 
@@ -104,7 +94,7 @@ def all_back(run: Run) -> None:
 def undone(run: Run) -> Iterator[Cluster]:
     """What is done to nodes within is undone at its end."""
     run.on_lift(lambda: _restore(cluster_of(run)))
-    progress(run)
+    progress(run, 20)  # there is work under way
     yield cluster_of(run)
     all_back(run)
 
@@ -267,7 +257,7 @@ def _fill(run: Run, node: KafkaNode) -> None:
     """A topic nobody reads grows on the node's second disk until not a byte more goes there."""
     cluster = cluster_of(run)
     topic = f"filler-{random.randbytes(4).hex()}"  # noqa: S311  # only a name
-    cluster.admin.create_topics([NewTopic(topic, 8, cluster.replication)])[topic].result(30)
+    topic_kit.make(cluster.admin, NewTopic(topic, 8, cluster.replication))
     run.until(lambda: _folders(node, topic), f"`{topic}` has a partition on the second disk of node {node.number}")
     folder = _folders(node, topic)[0]
     partition = int(folder.name.rpartition("-")[2])
@@ -339,6 +329,4 @@ def text(dice: random.Random) -> str:
 
 def takes_at_most(run: Run, topic: str, size: int) -> None:
     """Sets a topic's `max.message.bytes`: what a batch of records may weigh as it is written."""
-    limit = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[limit])
-    run.site.admin.incremental_alter_configs([resource])[resource].result(30)
+    topic_kit.configure(run.site.admin, topic, "max.message.bytes", str(size))

@@ -19,12 +19,9 @@ from ownership_stream.store import DUE_KEY, STATES_KEY
 
 def waiting_for_redis(run: Run) -> None:
     """Until a worker says that it waits for Redis; it must be alive all the while."""
-
-    def waits(worker: WorkerProcess) -> bool:
-        status, reason = worker.get("/readyz")
-        return status == 503 and "redis: " in reason
-
-    run.until(lambda: run.sound and all(map(waits, run.sound)), "/readyz says that Redis is away")
+    run.until(
+        lambda: run.sound and all(worker.waits_for("redis") for worker in run.sound), "/readyz says that Redis is away"
+    )
     assert [(200, "alive\n")] * len(run.sound) == [worker.get("/healthz") for worker in run.sound]
 
 

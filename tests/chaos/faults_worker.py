@@ -198,7 +198,7 @@ def transaction_times_out(run: Run, dice: random.Random) -> None:
     """The only worker stops in a transaction until the broker ends it, with the next batch already fetched."""
     for worker in run.sound:
         run.end(worker)
-    short = {"transaction_timeout_seconds": 2.0, "message_timeout_seconds": 2.0, "batch_max_records": 10}
+    short = {"transaction_timeout_seconds": 5.0, "message_timeout_seconds": 5.0, "batch_max_records": 10}
     point = Point("decide", "6-offsets", dice.randint(2, 5))
     alone = run.start_worker(failpoint=f"{point}:stop", **LONG | short)
     run.until(lambda: asleep(alone), f"stopped at {point}")

@@ -4,8 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,17 +14,21 @@ from typing import IO, Any
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # exported, not by PEP 484's letter
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # exported, not by PEP 484's letter
 from pydantic import SecretStr
 
+from integration import topic_kit
+from integration.kafka_process import kept_port
+from integration.watched import Watched
 from matrices import PATIENT
 from ownership_stream import assembly, topics
-from ownership_stream.app import Stage
-from ownership_stream.embedded import free_port
 from ownership_stream.settings import Settings
+from ownership_stream.worker_config import Stage
 from source_kit import CRM_TOPIC, EHR_TOPIC
 
 DEADLINE = 90.0
+# A topic's last records are fewer than are asked for: then so long is waited for nothing.
+READ_SECONDS = 0.02
 HASH_KEY = "a key of the tests"
 SRC = Path(__file__).parents[2] / "src"
 
@@ -71,9 +73,9 @@ class Installation:
             }
         )
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
-        wanted = [NewTopic(name, self.source_partitions, self.replication) for name in self.sources.values()]
-        for answer in self.admin.create_topics(wanted).values():
-            answer.result(30)
+        topic_kit.make(
+            self.admin, *(NewTopic(name, self.source_partitions, self.replication) for name in self.sources.values())
+        )
         topics.create(self.admin, self.settings)
 
     @cached_property
@@ -83,7 +85,7 @@ class Installation:
 
     def worker(self, *, failpoint: str = "", **said: Any) -> "WorkerProcess":
         """A worker in a process of its own, by the command that people use; `said` overrides settings for it alone."""
-        port = free_port()
+        port = kept_port()
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.src), "OWNERSHIP_TEST_FAILPOINT": failpoint}
         for name, value in {**self._plain(), "http_port": port, **said}.items():
             environment[f"OWNERSHIP_{name.upper()}"] = str(value)
@@ -109,7 +111,10 @@ class Installation:
         }
 
     def records(self, topic: str) -> list[Message]:
-        """Every committed record of a topic, in the order of its partitions and offsets."""
+        """Every committed record of a topic, in the order of its partitions and offsets.
+
+        What is in a transaction is waited for: a commit returns before its markers are everywhere.
+        """
         reader = Consumer(
             {
                 "bootstrap.servers": self.bootstrap,
@@ -122,21 +127,26 @@ class Installation:
                 "log_level": 0,
             }
         )
-        partitions = list(reader.list_topics(topic, timeout=30).topics[topic].partitions)
-        reader.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-        found, ended, deadline = list[Message](), set[int](), monotonic() + DEADLINE
-        while len(ended) < len(partitions):
+        places = [TopicPartition(topic, partition, 0) for partition in range(topic_kit.partitions(self.admin, topic))]
+        assert places, f"`{topic}` does not exist"
+        asked = self.admin.list_offsets({place: OffsetSpec.latest() for place in places})
+        left = {place.partition: answer.result(30).offset for place, answer in asked.items()}
+        reader.assign(places)
+        found, deadline = list[Message](), monotonic() + DEADLINE
+        while left:
             assert monotonic() < deadline, f"`{topic}` cannot be read to its end"
-            for message in reader.consume(5_000, timeout=0.05):
+            for message in reader.consume(5_000, timeout=READ_SECONDS):
                 if message.error() is None:
                     found.append(message)
                 elif message.error().code() == KafkaError._PARTITION_EOF:
-                    ended.add(message.partition())
+                    partition, offset = message.partition(), message.offset()
+                    if offset >= left.get(partition, offset + 1):
+                        del left[partition]
         reader.close()
         return sorted(found, key=lambda message: (message.partition(), message.offset()))
 
 
-class WorkerProcess:
+class WorkerProcess(Watched):
     """One worker at work. What it logs goes to a file, since a full pipe would stop it."""
 
     def __init__(self, environment: Mapping[str, str], port: int) -> None:
@@ -163,16 +173,6 @@ class WorkerProcess:
         # The process shares the file's position: reading by `seek` would have it write over its own lines.
         size = os.fstat(self._said.fileno()).st_size
         return os.pread(self._said.fileno(), size, 0).decode("utf-8", "replace")
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and body of an answer over HTTP; status 0 if it does not answer."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError as error:
-            return 0, str(error)
 
     def close(self) -> None:
         """Ends it if it is still there."""

@@ -21,11 +21,11 @@ from chaos.expected import BURIED_BY_LANES, Grave, Lane, Scanned, controls_of, d
 from chaos.finding import Blame, Finding, Inputs, Sources
 from chaos.pairing import Left, Missing, Written, explain, pair
 from chaos.witness import Account, Given
-from ownership_stream.app import Stage
 from ownership_stream.identity import change_id
 from ownership_stream.lane.contract import LaneId, Record, control_key
 from ownership_stream.model import Change
 from ownership_stream.wire import JSON, WireError, change_message
+from ownership_stream.worker_config import Stage
 
 __all__ = ["Finding", "Verdict", "compare_metrics", "judge"]
 

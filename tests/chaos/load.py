@@ -19,7 +19,6 @@ from chaos.columns import Receipts
 from chaos.installation import Installation
 from source_kit import PATIENT_ROW
 
-BURST_SECONDS: Final = 0.25
 # Every so many events somebody new comes to the clinic, so that match lanes have work as well.
 NEW_EVERY: Final = 12
 FLUSH_SECONDS: Final = 180.0
@@ -27,18 +26,19 @@ _Event = tuple[str, bytes, bytes]
 
 
 class Load:
-    """Events at about `rate` a second, from `start` to `stop`.
+    """Events at about `rate` a second, from `start` to `stop`, those of each `burst` seconds together.
 
     `given` says what was given to the client, and where it stands if the broker acknowledged it.
     """
 
-    def __init__(self, site: Installation, seed: int, *, rate: float = 120.0, bootstrap: str | None = None) -> None:
+    def __init__(self, site: Installation, seed: int, *, rate: float, burst: float) -> None:
         self._site = site
         self._events = events(seed)
         self.rate = rate
+        self._burst = burst
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap or site.bootstrap,
+                "bootstrap.servers": site.bootstrap,
                 "enable.idempotence": True,
                 # An outage must not turn into unknown fates: librdkafka repeats until it is over.
                 "message.timeout.ms": 0,
@@ -99,13 +99,13 @@ class Load:
             while not self._stopping.is_set():
                 now = monotonic()
                 # After an outage of the client's queue there is no arrears to make up for: the rate stays the rate.
-                owed = min(owed + (now - before) * self.rate, 4 * self.rate * BURST_SECONDS)
+                owed = min(owed + (now - before) * self.rate, 4 * self.rate * self._burst)
                 before = now
                 while owed >= 1:
                     self._produce(*self._next())
                     owed -= 1
                 self._producer.poll(0)
-                self._stopping.wait(BURST_SECONDS)
+                self._stopping.wait(self._burst)
             while self._again:
                 self._produce(*self._next())
         except BaseException as error:  # noqa: BLE001  # raised again by `stop`, in the run's own thread

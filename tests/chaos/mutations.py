@@ -43,7 +43,7 @@ class Mutation:
 
 
 _TRANSACT: Final = """\
-        self._transact(result, end)
+        self._transact(answer.result, end)
         failpoint(self.id.stage, "6-commit")
         committed = monotonic()
 """
@@ -55,24 +55,17 @@ _TRANSACTION: Final = """\
             failpoint(self.id.stage, "6-offsets")
 """
 _COUNTING: Final = """\
-        result, began = answer.result, monotonic()
-        self._transact(result, end)
+        began = monotonic()
+        self._transact(answer.result, end)
         failpoint(self.id.stage, "6-commit")
         committed = monotonic()
         self._stand.next = end
         try:
-            self._save(result)
+            self._save(answer.result)
             failpoint(self.id.stage, "7-save")
         finally:
             # Committed is committed: what happened counts even if the store has to be caught up later.
-            timings = Timings(answer.decode, answer.load, answer.step, committed - began, monotonic() - committed)
-            self._observer.committed(
-                self.id,
-                records=records,
-                outputs=len(result.outputs),
-                counts=result.counts,
-                timings=timings,
-            )
+            self._count(uncertain, committed - began, monotonic() - committed)
 """
 
 MUTATIONS: Final = (
@@ -84,7 +77,7 @@ MUTATIONS: Final = (
         """\
         stand = self._stand
         if self._store is not None and stand.position is not None:
-            self._store.save(stand.prefix, stand.position, stand.position, result.states)
+            self._store.save(stand.prefix, stand.position, stand.position, answer.result.states)
 """
         + _TRANSACT,
         "killed-in-transaction",
@@ -156,19 +149,12 @@ MUTATIONS: Final = (
         "lane/commit.py",
         _COUNTING,
         """\
-        result, began = answer.result, monotonic()
-        self._observer.committed(
-            self.id,
-            records=records,
-            outputs=len(result.outputs),
-            counts=result.counts,
-            timings=Timings(answer.decode, answer.load, answer.step, monotonic() - began, 0.0),
-        )
-        self._transact(result, end)
+        self._count(uncertain)
+        self._transact(answer.result, end)
         failpoint(self.id.stage, "6-commit")
         self._stand.next = end
         try:
-            self._save(result)
+            self._save(answer.result)
             failpoint(self.id.stage, "7-save")
         finally:
 """,

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 import redis
 
-from ownership_stream.embedded import free_port
+from integration.kafka_process import kept_port
 
 DUMP: Final = "dump.rdb"
 PASSWORD: Final = "a password of the tests"
@@ -24,7 +24,7 @@ class RedisServer:
     """The server for the length of a `with`. It writes nothing to disk but what `snapshot` asks for."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self.port = kept_port()
         self.folder = Path(tempfile.mkdtemp(prefix="chaos-redis-"))
         self._process: subprocess.Popen[bytes] | None = None
 

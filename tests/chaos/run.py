@@ -32,6 +32,8 @@ from ownership_stream.store import POSITION_FIELD, STATES_KEY, key_prefix
 
 DEADLINE: Final = 120.0
 POLL_SECONDS: Final = 0.1
+# What a transaction costs hardly depends on how much is in it: fewer of them leave the machine to the faults.
+BURST_SECONDS: Final = 0.5
 LOG_LINES: Final = 12
 KILLED: Final = (FAILPOINT, -signal.SIGKILL, -signal.SIGTERM)
 # Short, so that a run is: a test's broker allows a session of one second. Not so short that a busy machine is taken
@@ -56,8 +58,8 @@ class Brokers(Protocol):
 class Run:
     """One run. `workers` are those started, dead ones included; `scrapes` what each showed last on /metrics.
 
-    `seed` makes the load, `rate` its events a second. `said` overrides settings of the installation. `first` workers
-    are there from the start.
+    `seed` makes the load, `rate` its events a second, those of each `burst` seconds given together. `said` overrides
+    settings of the installation. `first` workers are there from the start.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Run:
         partitions: int = 8,
         replication: int = 1,
         rate: float = 120.0,
+        burst: float = BURST_SECONDS,
         **said: Any,
     ) -> None:
         self.cluster = cluster
@@ -83,6 +86,7 @@ class Run:
         self.load: Load
         self._first = first
         self._rate = rate
+        self._burst = burst
         # As many of each source: a topic with few partitions is shared out among few workers only.
         self._shape = {"partitions": partitions, "source_partitions": partitions, "replication": replication}
         self._said = {**SETTINGS, **said}
@@ -110,7 +114,7 @@ class Run:
                 }
             )
             exits.callback(self._offsets.close)
-            self.load = Load(self.site, self.seed, rate=self._rate)
+            self.load = Load(self.site, self.seed, rate=self._rate, burst=self._burst)
             exits.callback(self._end)
             for _ in range(self._first):
                 self.start_worker()
@@ -204,7 +208,7 @@ class Run:
 
     def await_ready(self, worker: WorkerProcess) -> None:
         """Until the worker has lanes, and all of them are at work."""
-        self.until(lambda: worker.get("/readyz")[0] == 200, "ready")
+        self.until(lambda: worker.ready, "ready")
 
     def await_end(self, worker: WorkerProcess, seconds: float = DEADLINE) -> int:
         """The worker's exit code, once it has ended."""
@@ -279,7 +283,7 @@ class Run:
         self.until(self._cached, "redis has what is committed")
         for worker in self.alive:
             self.await_ready(worker)
-        self.scrape()
+        self.until(self._counted, "what is counted stands still")
         last = self._last = self.alive
         for worker in last:
             worker.signal(signal.SIGTERM)
@@ -300,6 +304,12 @@ class Run:
             if position is None or int(position.rpartition(b":")[2]) < ends[place].result(30).offset - 1:
                 return False
         return True
+
+    def _counted(self) -> bool:
+        """Whether the workers count as they did a moment ago: a count comes after its commit and its save."""
+        before = {worker: counts(text) for worker, text in self.scrapes.items()}
+        self.scrape()
+        return all(before.get(worker) == counts(self.scrapes.get(worker, "")) for worker in self.alive)
 
     def prove(self, folder: Path) -> Verdict:
         """`finish`; fails, with the evidence in `folder`, if the verdict or the metrics are not as they must be."""
@@ -328,6 +338,11 @@ class Run:
         for number, worker in enumerate(self.workers):
             (folder / f"worker-{number}.log").write_text(worker.said())
             (folder / f"worker-{number}.metrics").write_text(self.scrapes.get(worker, ""))
+
+
+def counts(page: str) -> list[str]:
+    """The lines of /metrics that say how often something happened."""
+    return [line for line in page.splitlines() if line.startswith("ownership_") and "_total" in line]
 
 
 def asleep(worker: WorkerProcess) -> bool:

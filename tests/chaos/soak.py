@@ -70,6 +70,8 @@ SHIPPED: Final = {
 BEFORE_WORKERS: Final = 4_000
 FASTEST: Final = 20_000.0
 LOOP_SECONDS: Final = 0.05
+# Of the load.
+BURST_SECONDS: Final = 0.25
 WARM_SECONDS: Final = 15.0
 MOST_LOOP_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.5
@@ -237,7 +239,7 @@ def look(run: Run) -> Offsets:
 
 def maximum(broker: Brokers, seed: int, seconds: float) -> float:
     """Source events a second that two workers take in and decide, with so much always before them."""
-    with Run(broker, seed, first=2, rate=0.0, **SHIPPED) as run:
+    with Run(broker, seed, first=2, rate=0.0, burst=BURST_SECONDS, **SHIPPED) as run:
         keep_all(run)
         for worker in run.alive:
             run.await_ready(worker)
@@ -271,7 +273,7 @@ def behind(found: Offsets) -> int:
 
 def soak(broker: Brokers, seed: int, rate: float, seconds: float, every: float | None) -> Soaked:
     """One run of so many seconds; every so many of them a worker is killed and replaced. None: nobody is."""
-    with Run(broker, seed, first=WORKERS, rate=0.0, **SHIPPED) as run:
+    with Run(broker, seed, first=WORKERS, rate=0.0, burst=BURST_SECONDS, **SHIPPED) as run:
         oldest = run.workers[0]
         keep_all(run)
         for worker in run.alive:

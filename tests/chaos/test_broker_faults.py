@@ -7,6 +7,7 @@ all of Kafka go away. Every test injects for real: processes are signalled, file
 import random
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from signal import SIGTERM
 from time import monotonic
@@ -20,6 +21,7 @@ from chaos.fault import REGISTRY
 from chaos.faults_broker import ended, new_rows, open_transactions, progress, takes_at_most, wide_rows
 from chaos.installation import Installation, WorkerProcess
 from chaos.judge import judge
+from chaos.marks import FAULTS
 from chaos.run import Run
 from chaos.witness import await_settled, observe
 from integration.brokers import TestBroker
@@ -27,7 +29,7 @@ from ownership_stream.embedded import Embedded
 from ownership_stream.topics import record_limit
 from ownership_stream.wire.messages import ERRORS
 
-pytestmark = [pytest.mark.faults, pytest.mark.real_broker, pytest.mark.real_redis, pytest.mark.slow]
+pytestmark = FAULTS
 SEED = 11
 # What a machine may take on top of what the settings bound, still far from the client's default of a minute.
 MARGIN_SECONDS = 30.0
@@ -38,7 +40,7 @@ WORKER_BYTES = 300 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def three() -> Iterator[Run]:
+def run_on_three() -> Iterator[Run]:
     """Two workers under load on three nodes."""
     needs_java()
     with Cluster(3) as cluster, Run(cluster, SEED, replication=3, rate=60.0) as run:
@@ -47,12 +49,19 @@ def three() -> Iterator[Run]:
         yield run
 
 
-@pytest.fixture(autouse=True)
-def lifted(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever a test left behind is undone before the next one."""
-    yield
-    if "three" in request.fixturenames:
-        request.getfixturevalue("three").lift()
+@pytest.fixture
+def three(run_on_three: Run) -> Iterator[Run]:
+    """The same for one test: whatever it left behind is undone before the next one."""
+    yield run_on_three
+    run_on_three.lift()
+
+
+@pytest.fixture(scope="module")
+def minute(run_on_three: Run) -> Iterator["Future[None]"]:
+    """A broker of the three is unreachable for a minute, which begins where a test first asks for this."""
+    inject = REGISTRY["broker-unreachable"].inject
+    with ThreadPoolExecutor(1, thread_name_prefix="minute") as pool:
+        yield pool.submit(inject, run_on_three, random.Random(SEED))  # noqa: S311  # the dice of a test
 
 
 @pytest.mark.parametrize(
@@ -72,10 +81,26 @@ def test_work_goes_on_beside_a_fault_of_one_node_of_three(three: Run, name: str)
     REGISTRY[name].inject(three, random.Random(SEED))  # noqa: S311  # the dice of a test
 
 
-def test_work_goes_on_beside_a_broker_that_is_unreachable_for_a_minute(three: Run) -> None:
+@pytest.mark.usefixtures("minute")
+def test_all_of_kafka_away_is_waited_for() -> None:
+    """On one node: not ready and why, alive, and back at work by itself; killed, and with one of its disks full.
+
+    It stands on its own, and uses up the minute of the next test.
+    """
+    needs_java()
+    with Cluster(1) as cluster, Run(cluster, SEED, first=1, partitions=4, rate=60.0) as run:
+        for worker in run.workers:
+            run.await_ready(worker)
+        for name in ("broker-killed", "disk-full"):
+            REGISTRY[name].inject(run, random.Random(SEED))  # noqa: S311  # as above
+        verdict = run.finish()
+    assert verdict.ok, str(verdict)
+
+
+def test_work_goes_on_beside_a_broker_that_is_unreachable_for_a_minute(minute: "Future[None]") -> None:
     """Its connections stay open and silent for 60 s; then it comes back with what it believed before."""
     assert 60.0 == faults_broker.UNREACHABLE_SECONDS
-    REGISTRY["broker-unreachable"].inject(three, random.Random(SEED))  # noqa: S311  # as above
+    minute.result()
 
 
 def test_a_worker_dead_within_a_transaction_blocks_no_reader_beyond_the_time_outs(three: Run) -> None:
@@ -120,18 +145,6 @@ def test_after_all_of_it_every_input_is_decided_once(three: Run) -> None:
     verdict = three.finish()
     assert verdict.ok, str(verdict)
     assert 500 < verdict.counts["decided once"]
-
-
-def test_all_of_kafka_away_is_waited_for() -> None:
-    """On one node: not ready and why, alive, and back at work by itself; killed, and with one of its disks full."""
-    needs_java()
-    with Cluster(1) as cluster, Run(cluster, SEED, first=1, partitions=4, rate=60.0) as run:
-        for worker in run.workers:
-            run.await_ready(worker)
-        for name in ("broker-killed", "disk-full"):
-            REGISTRY[name].inject(run, random.Random(SEED))  # noqa: S311  # as above
-        verdict = run.finish()
-    assert verdict.ok, str(verdict)
 
 
 def test_rows_of_30_kb_by_the_thousand_are_decided_within_bounded_memory(

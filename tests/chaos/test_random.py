@@ -6,16 +6,11 @@ from pathlib import Path
 import pytest
 
 from chaos.combined import play, round_of
+from chaos.marks import FAULTS
 from chaos.run import Run
 from integration.brokers import TestBroker
 
-pytestmark = [
-    pytest.mark.faults,
-    pytest.mark.real_broker,
-    pytest.mark.real_redis,
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-]
+pytestmark = FAULTS
 
 NEW = int.from_bytes(os.urandom(4), "big")
 

@@ -10,16 +10,11 @@ import pytest
 
 from chaos.fault import REGISTRY
 from chaos.faults_redis import waiting_for_redis
+from chaos.marks import FAULTS
 from chaos.run import Run
 from integration.brokers import TestBroker
 
-pytestmark = [
-    pytest.mark.faults,
-    pytest.mark.real_broker,
-    pytest.mark.real_redis,
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-]
+pytestmark = FAULTS
 
 
 @pytest.mark.parametrize(

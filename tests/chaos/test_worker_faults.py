@@ -7,21 +7,14 @@ import random
 import signal
 from pathlib import Path
 
-import pytest
-
 from chaos.fault import REGISTRY
 from chaos.faults_worker import Point, held, kill_at, lanes_of, stopped_in_transaction, stops, zombie_at
+from chaos.marks import FAULTS
 from chaos.run import Run
 from integration.brokers import TestBroker
 from ownership_stream.lane.failpoint import POINTS
 
-pytestmark = [
-    pytest.mark.faults,
-    pytest.mark.real_broker,
-    pytest.mark.real_redis,
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-]
+pytestmark = FAULTS
 
 # Every point in a decide lane, which does the most; for the others those that a stage can differ in.
 KILLS = [

@@ -52,19 +52,17 @@ def _bytes(said: str | bytes | None) -> bytes | None:
     return said.encode() if isinstance(said, str) else said
 
 
+def processed(worker: WorkerProcess) -> int:
+    """The input records that a worker counts, of all stages."""
+    page = worker.get("/metrics")[1].splitlines()
+    return sum(int(float(line.split()[-1])) for line in page if line.startswith("ownership_records_processed_total{"))
+
+
 def await_changes(site: Installation, number: int) -> None:
     """Until so many changes are committed."""
     deadline = monotonic() + DEADLINE
     while (there := len(site.records(site.settings.topic_changes))) < number:
         assert monotonic() < deadline, f"{there} of {number} changes"
-        sleep(0.1)
-
-
-def await_ready(worker: WorkerProcess) -> None:
-    """Until its lanes are at work."""
-    deadline = monotonic() + DEADLINE
-    while (answer := worker.get("/readyz"))[0] != 200:
-        assert monotonic() < deadline, answer
         sleep(0.1)
 
 
@@ -80,7 +78,7 @@ def test_killed_workers_leave_nothing_lost_twice_or_wrong(site: Installation) ->
             exits.callback(worker.close)
         # Both have lanes, so that the death of one leaves work to take over.
         for worker in workers:
-            await_ready(worker)
+            worker.await_ready()
         await_changes(site, 200)
         workers[0].signal(signal.SIGKILL)
         fed += feed(site, events[EVENTS // 3 :])
@@ -89,7 +87,7 @@ def test_killed_workers_leave_nothing_lost_twice_or_wrong(site: Installation) ->
         await_settled(site)
         # All may be decided before the new worker has as much as begun.
         for worker in workers[1:]:
-            await_ready(worker)
+            worker.await_ready()
         scrapes = [worker.get("/metrics")[1] for worker in workers[1:]]
         for worker in workers[1:]:
             worker.signal(signal.SIGTERM)
@@ -110,6 +108,10 @@ def test_undisturbed_the_metrics_are_the_records(site: Installation) -> None:
     worker = site.worker()
     try:
         await_settled(site)
+        inputs = (*site.sources.values(), site.settings.topic_changes, site.settings.topic_matches)
+        expected = sum(len(site.records(topic)) for topic in inputs)
+        # A batch is counted after it is committed and its states are saved.
+        worker.until(lambda: processed(worker) >= expected, f"{expected} records are counted")
         scrapes = [worker.get("/metrics")[1]]
     finally:
         worker.close()

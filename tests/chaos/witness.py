@@ -278,33 +278,35 @@ def _lagging(site: Installation) -> Iterator[str]:
     there = _partitions(site.admin, _input_topics(site))
     committed = _committed(site)
     stable = _offsets(site.admin, there, LATEST, IsolationLevel.READ_COMMITTED)
-    for where, end in _offsets(site.admin, there, LATEST).items():
-        begin = committed.get(where, 0)
-        topic, partition = where
-        if stable[where] < end:
-            yield f"{topic}[{partition}] has a transaction open at {stable[where]}"
-        elif begin < end and not _only_markers(site, where, begin, end):
-            yield f"{topic}[{partition}] is committed up to {begin} of {end}"
+    ends = _offsets(site.admin, there, LATEST)
+    open_at = {where: stable[where] for where, end in ends.items() if stable[where] < end}
+    behind = {where: committed.get(where, 0) for where in ends.keys() - open_at.keys()}
+    for topic, partition in _with_records(site, behind, ends):
+        begin, end = behind[topic, partition], ends[topic, partition]
+        yield f"{topic}[{partition}] is committed up to {begin} of {end}"
+    for (topic, partition), offset in open_at.items():
+        yield f"{topic}[{partition}] has a transaction open at {offset}"
 
 
-def _only_markers(site: Installation, where: Partition, begin: int, end: int) -> bool:
-    """Whether no record stands there: transactions end with a marker, which takes an offset."""
+def _with_records(site: Installation, begins: Mapping[Partition, int], ends: Mapping[Partition, int]) -> set[Partition]:
+    """Where a committed record stands: transactions end with a marker, which takes an offset."""
+    found, left = set[Partition](), {where for where, begin in begins.items() if begin < ends[where]}
     reader = _reader(site.bootstrap, f"{site.name}-witness")
     try:
-        reader.assign([TopicPartition(*where, begin)])
+        reader.assign([TopicPartition(*where, begins[where]) for where in left])
         deadline = monotonic() + REQUEST_SECONDS
-        while monotonic() < deadline:
-            for message in reader.consume(1, timeout=0.5):
-                error = message.error()
+        while left and monotonic() < deadline:
+            for message in reader.consume(READ_AT_ONCE, timeout=READ_SECONDS):
+                error, where = message.error(), (message.topic() or "", message.partition() or 0)
                 if error is None:
-                    return False
-                if error.code() != KafkaError._PARTITION_EOF:
+                    found.add(where)
+                elif error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
-                if (message.offset() or 0) >= end:
-                    return True
+                if where in found or (message.offset() or 0) >= ends[where]:
+                    left.discard(where)
     finally:
         reader.close()
-    return False
+    return found | left
 
 
 def _partitions(admin: AdminClient, topics: Sequence[str]) -> list[TopicPartition]:

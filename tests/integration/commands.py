@@ -52,7 +52,7 @@ def working(site: Installation, **said: Any) -> Iterator[WorkerProcess]:
     """A worker that is ready, and ends well."""
     worker = site.worker(**said)
     try:
-        until(lambda: worker.get("/readyz")[0] == 200 or not worker.running, "a ready worker")
+        worker.await_ready()
         yield worker
         worker.signal(SIGTERM)
         assert 0 == worker.wait(), worker.said()[-2000:]

@@ -22,16 +22,21 @@ END_SECONDS = 60.0
 # Below the range from which the system takes the local ports of connections: a client that reconnects to a node that is
 # gone must neither take the node's port nor, on that very port, connect to itself.
 PORTS = range(20_000, 32_000)
+# Tests that run beside each other, in processes of pytest-xdist, have ports of their own.
+SHARE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+_given: set[int] = set()
 
 
 def kept_port() -> int:
-    """A free TCP port that no outgoing connection takes while its node is away."""
-    for port in random.sample(PORTS, 100):
+    """A free TCP port that is given once, and that no outgoing connection takes while its server is away."""
+    for port in random.sample(PORTS[SHARE::4], 100):
         with socket.socket() as taken:
             try:
                 taken.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        if port not in _given:
+            _given.add(port)
             return port
     raise RuntimeError(f"no free port of a hundred tried between {PORTS.start} and {PORTS.stop}")
 
@@ -87,6 +92,8 @@ def node_settings(number: int, port: int, voters: Mapping[int, int], *data: Path
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
         "log.retention.check.interval.ms": "500",
+        # By default a transaction beyond its time is looked for every 10 s.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
     }
 
 

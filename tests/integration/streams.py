@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # exported, not by PEP 484's letter
 
 from counting import CountingStep
+from integration import topic_kit
 from integration.brokers import TestBroker
 from lane_kit import Notes
 from ownership_stream.embedded import PARTITIONS
@@ -58,8 +59,7 @@ class Stream:
             NewTopic(self.dead, 1, 1),
             NewTopic(self.lanes, 1, 1, config=compact),
         ]
-        for created in self.admin.create_topics(wanted).values():
-            created.result(10)
+        topic_kit.make(self.admin, *wanted)
 
     def step(self, **changes: Any) -> CountingStep:
         """The counting step on this stream's topics."""
@@ -189,8 +189,13 @@ class Script:
     def ended(self) -> tuple[int, str, str]:
         """Exit code, stdout and stderr, once it has ended by itself."""
         out, _ = self.process.communicate(timeout=DEADLINE)
-        self._said.seek(0)
-        return self.process.returncode, out, self._said.read()
+        return self.process.returncode, out, self.said()
+
+    def said(self) -> str:
+        """All that it said on stderr so far."""
+        # The process shares the file's position: reading by `seek` would have it write over its own lines.
+        size = os.fstat(self._said.fileno()).st_size
+        return os.pread(self._said.fileno(), size, 0).decode("utf-8", "replace")
 
     def close(self) -> None:
         """Ends it if it is still there."""

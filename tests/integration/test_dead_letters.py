@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Message
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, not by PEP 484's letter
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -24,6 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, n
 
 from chaos.clinic import clinic, contact, crm_event
 from chaos.installation import Installation
+from integration import topic_kit
 from integration.brokers import TestBroker, await_answer
 from integration.commands import SRC, command, feed, put, settled, shown, until, working
 from integration.kafka_process import KafkaNode, java_is_there
@@ -137,14 +139,14 @@ def test_a_record_that_fails_again_is_a_new_letter_that_says_which_it_was(site: 
     place = next(row["place"] for row in opened(site))
     known = {row["place"] for row in opened(site)}
     first = place
-    for attempt in (1, 2):
-        with working(site):
+    with working(site):
+        for attempt in (1, 2):
             assert ExitCode.OK == command(site, "dead-letters", "replay", place)[0]
             until(lambda: {row["place"] for row in opened(site)} - known != set(), "a new letter")
-        [again] = [row for row in opened(site) if row["place"] not in known]
-        assert (place, first, attempt) == (again["replay_of"], again["first"], again["attempt"])
-        known.add(again["place"])
-        place = again["place"]
+            [again] = [row for row in opened(site) if row["place"] not in known]
+            assert (place, first, attempt) == (again["replay_of"], again["first"], again["attempt"])
+            known.add(again["place"])
+            place = again["place"]
     out = command(site, "dead-letters", "show", place)[1]
     assert f"replay 2 of {first}" in out
 
@@ -248,7 +250,7 @@ def test_a_letter_whose_topic_or_partition_is_gone_cannot_go_back(site: Installa
 def test_a_record_that_its_topic_takes_no_more_is_told_and_nothing_is_half_done(site: Installation) -> None:
     """The topic's limit was lowered meanwhile: no record, no mark."""
     small = f"{site.name}.small"
-    site.admin.create_topics([NewTopic(small, 1, 1, config={"max.message.bytes": "300"})])[small].result(30)
+    topic_kit.make(site.admin, NewTopic(small, 1, 1, config={"max.message.bytes": "300"}))
     place = put_letter(site, small, 0, value=os.urandom(5_000))
     code, _, err = command(site, "dead-letters", "replay", place)
     line = f"error: `{small}` takes no record so large: nothing was written; raise its `max.message.bytes`\n"
@@ -294,6 +296,9 @@ def acl(
 ) -> None:
     """What everybody may or may not do there."""
     anyone = (kind, name, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*")
-    bindings = [AclBinding(*anyone, operation, permission) for operation in operations]
-    for answer in admin.create_acls(bindings).values() if bindings else ():
+    for operation in operations:
+        [answer] = admin.create_acls([AclBinding(*anyone, operation, permission)]).values()
         answer.result(30)
+        # The broker refuses by what it has heard of from its controller, a moment later.
+        asked = AclBindingFilter(*anyone, operation, permission)
+        until(lambda asked=asked: admin.describe_acls(asked).result(30), "the rule is in force")

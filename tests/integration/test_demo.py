@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -29,9 +31,19 @@ def ended(*options: str) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def counted() -> dict[str, Any]:
+def demos() -> Iterator[dict[str, "Future[tuple[int, str]]"]]:
+    """What became of two demos that are shown at the same time, since each mostly waits."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            "json": pool.submit(ended, "--output", "json", "demo", "--seed", "7"),
+            "plain": pool.submit(ended, "demo", "--seed", "7", "--fake-redis"),
+        }
+
+
+@pytest.fixture(scope="module")
+def counted(demos: dict[str, "Future[tuple[int, str]]"]) -> dict[str, Any]:
     """The summary of one demo, as data."""
-    code, told = ended("--output", "json", "demo", "--seed", "7")
+    code, told = demos["json"].result()
     assert 0 == code, told
     found: dict[str, Any] = json.loads(told)
     return found
@@ -62,9 +74,11 @@ def test_what_cannot_be_read_is_buried_and_the_stream_goes_on(counted: dict[str,
 
 
 @pytest.mark.slow
-def test_a_demo_without_a_terminal_and_without_redis_prints_plain_lines() -> None:
+def test_a_demo_without_a_terminal_and_without_redis_prints_plain_lines(
+    demos: dict[str, "Future[tuple[int, str]]"],
+) -> None:
     """What is not checked here is named, the hints are exact, and the summary ends it; fakeredis does as well."""
-    code, told = ended("demo", "--seed", "7", "--fake-redis")
+    code, told = demos["plain"].result()
     assert 0 == code, told
     for part in (
         "not checked here: topic ids",

@@ -1,10 +1,10 @@
 """What an operator sees of the shipped worker, as a process on a real Kafka and a real Redis."""
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from signal import SIGTERM
-from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any
 
@@ -13,9 +13,11 @@ import redis
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from chaos.clinic import clinic
+from chaos.clinic import Event, clinic
 from chaos.installation import DEADLINE, Installation, WorkerProcess
+from chaos.witness import await_settled
 from integration.brokers import TestBroker
+from integration.commands import feed
 from ownership_stream.embedded import Embedded
 from ownership_stream.errors import ExitCode
 
@@ -33,34 +35,24 @@ def working(site: Installation, **said: Any) -> Iterator[WorkerProcess]:
     """A worker that is ready, gone at the end."""
     one = site.worker(**said)
     try:
-        until(lambda: one.get("/readyz")[0] == 200, one)
+        one.await_ready()
         yield one
     finally:
         one.close()
 
 
-def until(true: Callable[[], bool], one: WorkerProcess) -> None:
-    """Returns when it holds; fails with what the worker logged."""
-    deadline = monotonic() + DEADLINE
-    while not true():
-        assert monotonic() < deadline, (one.get("/readyz"), one.said()[-3_000:])
-        sleep(0.1)
-
-
-def feed(site: Installation, count: int) -> None:
-    """Events of the clinic."""
-    producer = Producer({"bootstrap.servers": site.bootstrap, "enable.idempotence": True, "log_level": 0})
-    for source, key, value in islice(clinic(seed=5), count):
-        producer.produce(site.sources[source], value, key)
-    assert 0 == producer.flush(30)
+def events(count: int) -> Iterator[Event]:
+    """The first of a clinic's day."""
+    return islice(clinic(seed=5), count)
 
 
 def metric(one: WorkerProcess, name: str) -> dict[tuple[str, ...], float]:
     """A metric's values, by the values of its labels in the order of their names."""
-    page = one.get("/metrics")[1]
+    # The page has thousands of series, and most of the time goes into reading it.
+    page = [line for line in one.get("/metrics")[1].splitlines(keepends=True) if f"ownership_{name}" in line]
     return {
         tuple(sample.labels[label] for label in sorted(sample.labels)): sample.value
-        for family in text_string_to_metric_families(page)
+        for family in text_string_to_metric_families("".join(page))
         for sample in family.samples
         if sample.name == f"ownership_{name}"
     }
@@ -79,8 +71,8 @@ def test_an_idle_worker_has_no_lag_whatever_markers_follow(site: Installation) -
     """Markers take offsets: those of committed transactions, and an aborted one with its records. None is lag."""
     changes = site.settings.topic_changes
     with working(site) as one:
-        feed(site, 300)
-        until(lambda: settled(one, 300), one)
+        feed(site, events(300))
+        one.until(lambda: settled(one, 300), "settled")
         last = [message.offset() or 0 for message in site.records(changes) if message.partition() == 0][-1]
         assert last + 1 < end_of(site, changes)  # a marker is the end
 
@@ -90,7 +82,8 @@ def test_an_idle_worker_has_no_lag_whatever_markers_follow(site: Installation) -
         aborted.produce(changes, b"never", b"r", 0)
         assert 0 == aborted.flush(30)
         aborted.abort_transaction(30)
-        until(lambda: settled(one, 300), one)
+        await_settled(site)  # what intake has settled, decide need not have begun
+        one.until(lambda: settled(one, 300), "settled")
         for _ in range(10):  # longer than a round of the worker's measuring
             assert {0.0} == set(metric(one, "lag_records").values())
             assert {0.0} == set(metric(one, "lane_seconds_since_commit").values())
@@ -105,7 +98,7 @@ def test_a_lane_that_a_rival_fences_again_and_again_ends_the_worker(site: Instal
         deadline = monotonic() + DEADLINE
         while one.running:
             assert monotonic() < deadline, one.said()[-3_000:]
-            feed(site, 500)
+            feed(site, events(500))
         assert ExitCode.FAILED == one.wait()
         said = one.said()
     *_, last = said.splitlines()
@@ -122,8 +115,8 @@ class Rival:
 
     def __init__(self, site: Installation, name: str) -> None:
         self._client = {"bootstrap.servers": site.bootstrap, "transactional.id": name, "log_level": 0}
-        self._ended = Event()
-        self._threads = [Thread(target=self._run) for _ in range(4)]
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(4)]
 
     def __enter__(self) -> None:
         for thread in self._threads:
@@ -146,10 +139,10 @@ def test_a_second_signal_ends_a_worker_that_is_stopping_at_once(site: Installati
         said = {"redis_url": own.redis_url, "redis_timeout_seconds": 60}
         with working(site, **said) as one, redis.Redis.from_url(own.redis_url) as client:
             client.client_pause(60_000)
-            feed(site, 300)
-            until(lambda: any(metric(one, "lag_records").values()), one)
+            feed(site, events(300))
+            one.until(lambda: any(metric(one, "lag_records").values()), "lag")
             one.signal(SIGTERM)
-            until(lambda: (503, "stopping\n") == one.get("/readyz"), one)
+            one.until(lambda: (503, "stopping\n") == one.get("/readyz"), "stopping")
             assert one.running
             one.signal(SIGTERM)
             assert ExitCode.INTERRUPTED == one.wait(10)

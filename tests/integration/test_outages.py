@@ -25,8 +25,8 @@ from ownership_stream.lane.contract import CONTROL_KEY
 from ownership_stream.store import STATES_KEY
 
 pytestmark = [pytest.mark.real_broker, pytest.mark.real_redis, pytest.mark.slow]
-OUTAGE_SECONDS = 20.0
-LINES = 40
+OUTAGE_SECONDS = 10.0
+LINES = 30
 """What a worker with 28 lanes may write in an outage of that length; its clients alone say some 40 a second."""
 STATES = 200_000
 GRACE_SECONDS = 60
@@ -59,16 +59,12 @@ class Outage:
 
     def seen(self, service: str) -> None:
         """It says what it waits for, and is alive all the same."""
-        until(lambda: self._waits(service), f"/readyz says that {service} is away")
+        self.worker.until(lambda: self.worker.waits_for(service), f"/readyz says that {service} is away")
         assert (200, "alive\n") == self.worker.get("/healthz")
-
-    def _waits(self, service: str) -> bool:
-        status, reason = self.worker.get("/readyz")
-        return status == 503 and f"{service}: " in reason
 
     def over(self) -> None:
         """It is ready by itself, and works."""
-        until(lambda: self.worker.get("/readyz")[0] == 200, "a worker that is ready again")
+        self.worker.await_ready()
         feed(self.site, islice(self.events, 100))
         await_settled(self.site)
 

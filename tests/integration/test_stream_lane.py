@@ -2,16 +2,9 @@
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, not by PEP 484's letter
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    NewPartitions,
-    NewTopic,
-    ResourceType,
-)
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # exported, not by PEP 484's letter
 
+from integration import topic_kit
 from integration.streams import Stream, exactly_once
 from lane_kit import Notes, settle
 from ownership_stream.lane import Broker, LaneBrokenError, LaneRefusedError
@@ -146,8 +139,7 @@ def test_an_input_topic_created_again_is_refused(stream: Stream) -> None:
     """Another topic id: its offsets mean other records."""
     stream.feed(VALUES, partition=0)
     stream.work_off(stream.lane())
-    stream.admin.delete_topics([stream.changes])[stream.changes].result(10)
-    create_again(stream.admin, NewTopic(stream.changes, stream.partitions, 1))
+    topic_kit.make_again(stream.admin, NewTopic(stream.changes, stream.partitions, 1))
     with pytest.raises(LaneRefusedError, match="was created again since this lane worked"):
         settle(stream.lane(), None)
 
@@ -157,7 +149,7 @@ def test_partitions_added_in_place_are_refused(stream: Stream) -> None:
     stream.feed(VALUES, partition=0)
     stream.work_off(stream.lane())
     for topic in (stream.changes, stream.state):
-        stream.admin.create_partitions([NewPartitions(topic, stream.partitions + 1)])[topic].result(10)
+        topic_kit.grow(stream.admin, topic, stream.partitions + 1)
     with pytest.raises(LaneRefusedError, match="has 5 partitions, and this lane worked with 4"):
         settle(stream.lane(), None)
 
@@ -166,24 +158,22 @@ def test_a_state_topic_emptied_beside_committed_offsets_is_refused(stream: Strea
     """The states are gone, and deciding without them would be deciding anew."""
     stream.feed(VALUES, partition=0)
     stream.work_off(stream.lane())
-    stream.admin.delete_topics([stream.state])[stream.state].result(10)
-    create_again(stream.admin, NewTopic(stream.state, stream.partitions, 1, config={"cleanup.policy": "compact"}))
+    compacted = NewTopic(stream.state, stream.partitions, 1, config={"cleanup.policy": "compact"})
+    topic_kit.make_again(stream.admin, compacted)
     with pytest.raises(LaneRefusedError, match="holds no control record"):
         settle(stream.lane(), None)
 
 
 def test_a_missing_topic_is_refused_with_what_to_do(stream: Stream) -> None:
     """Tried a few times, since a broker that just came up may not know it yet; not for ever."""
-    stream.admin.delete_topics([stream.state])[stream.state].result(10)
+    topic_kit.remove(stream.admin, stream.state)
     with pytest.raises(LaneBrokenError, match=r"does not exist: run `ownership-stream topics create`"):
         stream.lane().start()
 
 
 def test_a_record_too_large_for_the_broker_becomes_a_dead_letter(stream: Stream) -> None:
     """The topic takes less than we were told: the culprit is found part by part, the rest is settled."""
-    limit = ConfigEntry("max.message.bytes", "1000", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, stream.out, incremental_configs=[limit])
-    stream.admin.incremental_alter_configs([resource])[resource].result(10)
+    topic_kit.configure(stream.admin, stream.out, "max.message.bytes", "1000")
     values = [b"a", b"b", b"x" * 2_000, b"c"]
     stream.feed(values, keys=1, partition=0)
     notes = Notes()
@@ -201,13 +191,3 @@ def prefix(stream: Stream) -> str:
         return key_prefix(stream.name, broker.topic_id(stream.state), 0)
     finally:
         broker.close()
-
-
-def create_again(admin: AdminClient, topic: NewTopic) -> None:
-    """Creates a topic, as soon as the deleted one of that name is out of the way."""
-    failed = None
-    for _ in range(50):
-        failed = admin.create_topics([topic])[topic.topic].exception(10)
-        if failed is None:
-            return
-    raise AssertionError(failed)

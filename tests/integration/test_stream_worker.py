@@ -1,51 +1,35 @@
 """Whole workers, in processes of their own, on a real Kafka and a real Redis."""
 
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
-from time import monotonic, sleep
 
 import pytest
 from confluent_kafka import TopicPartition
 
-from integration.streams import DEADLINE, Script, Stream, exactly_once
+from integration.streams import Script, Stream, exactly_once
+from integration.watched import Watched
 
 pytestmark = [pytest.mark.real_broker, pytest.mark.real_redis]
 VALUES = [b"%d" % number for number in range(2_000)]
 
 
-class WorkerProcess:
+class WorkerProcess(Watched):
     """A worker and its HTTP port."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
         self.process = script.process
-        self.port = script.line()
+        self.port = int(script.line() or 0)
 
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and text of a page."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self.process.poll() is None
 
-    def await_ready(self) -> None:
-        """Returns when /readyz says so; fails with its reason if it does not."""
-        deadline = monotonic() + DEADLINE
-        while (answer := self.get("/readyz"))[0] != 200:
-            assert monotonic() < deadline, answer
-            sleep(0.05)
-
-    def await_unready(self) -> tuple[int, str]:
-        """What /readyz says once it does not say ready."""
-        deadline = monotonic() + DEADLINE
-        while (answer := self.get("/readyz"))[0] == 200:
-            assert monotonic() < deadline
-            sleep(0.05)
-        return answer
+    def said(self) -> str:
+        """What it said on stderr so far."""
+        return self._script.said()
 
     def end(self) -> tuple[int, str]:
         """SIGTERM; the exit code and what it said."""

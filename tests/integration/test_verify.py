@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from chaos.clinic import clinic, contact
 from chaos.installation import HASH_KEY, Installation
+from integration import topic_kit
 from integration.brokers import TestBroker
 from integration.commands import command, feed, put, settled, shown, working
 from matrices import PATIENT
@@ -161,7 +162,7 @@ def test_a_lost_a_strange_and_a_repeated_output_are_found(site: Installation, le
     """The conflicts as they are but for one record: on a copy of the topic, since nothing can be taken from a log."""
     settings = site.settings
     copy = f"{settings.topic_conflicts}-{how}"
-    site.admin.create_topics([NewTopic(copy, PARTITIONS, 1)])[copy].result(30)
+    topic_kit.make(site.admin, NewTopic(copy, PARTITIONS, 1))
     messages = [message for message in site.records(settings.topic_conflicts) if message.partition() == LANE]
     broken: Any = [(message.key(), message.value(), message.headers()) for message in messages]
     lost = messages[7]
@@ -210,7 +211,8 @@ def test_a_wrong_state_on_the_changelog_is_found_at_once_and_after_the_lane_went
 
 def test_beside_workers_under_load_there_is_no_false_alarm(servers: tuple[str, str]) -> None:
     """Two workers, one of them killed, events without pause: each look is at a consistent point, and all is well."""
-    site = Installation(*servers, partitions=PARTITIONS, source_partitions=2)
+    soon = {"session_timeout_seconds": 3.0, "transaction_timeout_seconds": 4.0, "message_timeout_seconds": 4.0}
+    site = Installation(*servers, partitions=PARTITIONS, source_partitions=2, said=soon)
     events, enough = clinic(11, patients=30), threading.Event()
 
     def load() -> None:

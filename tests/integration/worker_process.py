@@ -7,8 +7,9 @@ from signal import SIGTERM
 
 from integration.streams import Stream, stream_of_environment
 from lane_kit import Notes
-from ownership_stream.app import Stage, Worker, WorkerConfig, serve
+from ownership_stream.app import Worker, serve
 from ownership_stream.errors import OwnershipError
+from ownership_stream.worker_config import Stage, WorkerConfig
 
 
 async def work(stream: Stream) -> None:

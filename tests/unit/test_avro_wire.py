@@ -12,7 +12,7 @@ from ownership_stream.errors import BadInputError, UnavailableError
 from ownership_stream.identity import partition_of
 from ownership_stream.matches import Sighting
 from ownership_stream.model import Change, Evidence, RecordState, Send, Sent, SystemState
-from ownership_stream.settings import load
+from ownership_stream.settings import Settings
 from ownership_stream.sources.encodings import Encoding
 from ownership_stream.sources.mapping import Writer
 from ownership_stream.steps import IntakeStep, MatchStep
@@ -257,9 +257,9 @@ def test_the_settings_name_the_wire() -> None:
     """JSON unless they say Avro; nobody is spoken to."""
     avro = {"wire": "avro", "registry_url": "http://127.0.0.1:9"}
 
-    assert JSON is wire_of(load(environ={}).settings)
-    assert JSON is wire_of(load(flags=avro | {"wire": "json"}, environ={}).settings)
-    assert isinstance(wire_of(load(flags=avro, environ={}).settings, WRITERS), AvroWire)
+    assert JSON is wire_of(Settings())
+    assert JSON is wire_of(Settings(**avro | {"wire": "json"}))
+    assert isinstance(wire_of(Settings(**avro), WRITERS), AvroWire)
 
 
 # ---------------------------------------------------------------------------------------------------- in the stages

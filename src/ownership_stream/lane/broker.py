@@ -37,6 +37,8 @@ WAIVE_STATE_START: Final = "start of the state topic"
 WAIVE_CHECKSUMS: Final = "checksums"
 WAIVE_TOPICS: Final = "topic settings"
 READ_AT_ONCE: Final = 2_000
+# A partition's last records are fewer than that: then so long is waited for nothing.
+READ_SECONDS: Final = 0.02
 BATCH_BYTES: Final = 1_000_000
 PING_SECONDS: Final = 3.0
 
@@ -203,7 +205,7 @@ class Broker:
         while position < end:
             messages: list[Message] = []
             reached = position
-            for message in reader.consume(READ_AT_ONCE, timeout=0.1):
+            for message in reader.consume(READ_AT_ONCE, timeout=READ_SECONDS):
                 error = message.error()
                 if error is None:
                     messages.append(message)

@@ -278,41 +278,39 @@ class Lane:
 
     def _commit(self, answer: _Answer, records: int, end: int, told: Callable[[], None] | None = None) -> None:
         """6 to 8; `told` is called once it is committed, whatever becomes of the store."""
-        self._uncertain = _Uncertain(uuid4().hex[:12], answer, records, told)
-        result, began = answer.result, monotonic()
-        self._transact(result, end)
+        uncertain = self._uncertain = _Uncertain(uuid4().hex[:12], answer, records, told)
+        began = monotonic()
+        self._transact(answer.result, end)
         failpoint(self.id.stage, "6-commit")
         committed = monotonic()
         self._stand.next = end
         try:
-            self._save(result)
+            self._save(answer.result)
             failpoint(self.id.stage, "7-save")
         finally:
             # Committed is committed: what happened counts even if the store has to be caught up later.
-            timings = Timings(answer.decode, answer.load, answer.step, committed - began, monotonic() - committed)
-            self._observer.committed(
-                self.id,
-                records=records,
-                outputs=len(result.outputs),
-                counts=result.counts,
-                timings=timings,
-            )
-            if told is not None:
-                told()
+            self._count(uncertain, committed - began, monotonic() - committed)
             self._uncertain = None
             failpoint(self.id.stage, "8-count")
+
+    def _count(self, done: _Uncertain, commit: float = 0.0, save: float = 0.0) -> None:
+        """8. What became certain has happened, and is told once."""
+        answer = done.answer
+        self._observer.committed(
+            self.id,
+            records=done.records,
+            outputs=len(answer.result.outputs),
+            counts=answer.result.counts,
+            timings=Timings(answer.decode, answer.load, answer.step, commit, save),
+        )
+        if done.told is not None:
+            done.told()
 
     def _count_late(self, last: str) -> None:
         """8 for a transaction that was committed though its outcome was lost on the way: it is the lane's last one."""
         uncertain, self._uncertain = self._uncertain, None
-        if uncertain is None or uncertain.mark != last:
-            return
-        answer = uncertain.answer
-        timings = Timings(answer.decode, answer.load, answer.step, 0.0, 0.0)
-        outputs, counts = len(answer.result.outputs), answer.result.counts
-        self._observer.committed(self.id, records=uncertain.records, outputs=outputs, counts=counts, timings=timings)
-        if uncertain.told is not None:
-            uncertain.told()
+        if uncertain is not None and uncertain.mark == last:
+            self._count(uncertain)
 
     def _transact(self, result: StepResult, end: int) -> None:
         """6. One transaction; it is committed when this returns."""

@@ -1,0 +1,13 @@
+"""What every test that injects faults is marked with."""
+
+from typing import Final
+
+import pytest
+
+FAULTS: Final = [
+    pytest.mark.faults,
+    pytest.mark.real_broker,
+    pytest.mark.real_redis,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]
