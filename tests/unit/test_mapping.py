@@ -550,6 +550,7 @@ COMPOUND = tuple(
 )
 def test_a_compound_column_of_salesforce_is_mapped_by_its_parts(event: dict[str, Any], address: Any) -> None:
     """Where the connector nests them; a compound that is null clears all of its parts."""
-    decoder = sources.decoder(mapped(edited("crm", *COMPOUND)), MATRIX)
+    ignored = ('MailingAddress, "MailingAddress.*", ', "")
+    decoder = sources.decoder(mapped(edited("crm", *COMPOUND, ignored)), MATRIX)
 
     assert {"address": address} == one(decoder.decode("t", None, packed(event), 0)).fields
