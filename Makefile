@@ -15,8 +15,7 @@ demo: setup ## watch a simulated clinic being decided live; DEMO_SECONDS=20 make
 	@$(BIN)/ownership-stream demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
 
 test: lint tools ## everything that CI runs: lint, types, layers, all tests, coverage of the core
-	@if command -v java >/dev/null && command -v mvn >/dev/null && [ -z "$${OWNERSHIP_TEST_BROKER:-}" ] \
-	  && ! docker info >/dev/null 2>&1; then $(MAKE) jars; fi
+	@if command -v java >/dev/null && command -v mvn >/dev/null; then $(MAKE) jars; fi
 ifdef PYTEST_ARGS
 	@$(PYTEST) $(PYTEST_ARGS)
 else
@@ -76,8 +75,12 @@ docs: setup-test ## write the generated pages anew: CLI, settings, metrics, dash
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python deploy/grafana/dashboards.py
 
-jars: setup-test ## fetch the Kafka broker of the integration tests now (Java and Maven)
+loop-demo: setup-test tools ## two PostgreSQL databases, Debezium, the worker and JDBC sinks in a loop: LOOP_ARGS="--seed 2 --without-marker"
+	@PYTHONPATH=src:tests $(BIN)/python -m closed_loop.demo $(LOOP_ARGS)
+
+jars: setup-test ## fetch what the tests run in Java now: the Kafka broker, and Kafka Connect with its connectors (Maven)
 	@PYTHONPATH=tests $(BIN)/python -c 'from integration.kafka_process import cached_jars; print("broker:", cached_jars())'
+	@PYTHONPATH=src:tests $(BIN)/python -c 'from closed_loop.connect import POM, cached_jars; print("connect:", cached_jars(POM))'
 
 lock: ## compile the lock files anew from pyproject.toml
 	@scripts/lock
@@ -94,4 +97,4 @@ tools: ## install or name what the tests need beside Python
 clean: ## remove what the recipes made
 	@rm -rf .venv .venv-bench .coverage .coverage.* coverage.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help demo test check lint unit deep format faults chaos mutate soak bench-decide bench-formats bench-duplicates bench-catchup bench docs jars lock setup setup-test tools clean
+.PHONY: help demo loop-demo test check lint unit deep format faults chaos mutate soak bench-decide bench-formats bench-duplicates bench-catchup bench docs jars lock setup setup-test tools clean

@@ -372,6 +372,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "group.id": options.group,
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
+            "session.timeout.ms": 6_000,  # so long after a crash nobody writes
             "isolation.level": "read_committed",  # apply records are written in transactions: no aborted ones
         }
     )

@@ -37,7 +37,8 @@ SRC = Path(__file__).parents[2] / "src"
 class Installation:
     """Topics, settings and processes of one installation under a name nobody else has.
 
-    `said` overrides settings. `source_partitions` are those of each source topic; `replication` is asked of all topics.
+    `said` overrides settings. `source_topics` are the sources' topics, without the name; `source_partitions` are those
+    of each; `replication` is asked of all topics.
     `src` is the folder that workers take their code from.
     """
 
@@ -46,13 +47,14 @@ class Installation:
     partitions: int = 8
     source_partitions: int = 4
     replication: int = 1
+    source_topics: Mapping[str, str] = field(default_factory=lambda: {"ehr": EHR_TOPIC, "crm": CRM_TOPIC})
     said: Mapping[str, Any] = field(default_factory=dict)
     name: str = field(default_factory=lambda: f"w{uuid4().hex[:8]}")
     src: Path = SRC
 
     def __post_init__(self) -> None:
         words = ("changes", "state", "conflicts", "resolutions", "lanes", "matches", "match_state", "dead_letters")
-        self.sources = {"ehr": f"{self.name}.{EHR_TOPIC}", "crm": f"{self.name}.{CRM_TOPIC}"}
+        self.sources = {source: f"{self.name}.{topic}" for source, topic in self.source_topics.items()}
         self.settings = Settings.model_validate(
             {
                 "brokers": self.bootstrap,

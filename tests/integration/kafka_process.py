@@ -41,17 +41,17 @@ def kept_port() -> int:
     raise RuntimeError(f"no free port of a hundred tried between {PORTS.start} and {PORTS.stop}")
 
 
-def cached_jars() -> Path:
-    """The folder with the jars of `tests/pom.xml`; another pom is another folder."""
+def cached_jars(pom: Path = POM) -> Path:
+    """The folder with the jars of a pom, the broker's or another; another pom is another folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "ownership-stream" / f"jars-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
+    folder = cache / "ownership-stream" / f"jars-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
     if not (folder / ".complete").exists():
         copy = [
             "mvn",
             "-q",
             "-B",
             "-f",
-            str(POM),
+            str(pom),
             "dependency:copy-dependencies",
             f"-DoutputDirectory={folder}",
         ]
