@@ -300,7 +300,8 @@ class ClosedLoop:
 
     def _sink_of(self, side: Side) -> dict[str, str]:
         """As docs/sinks.md has it, for a table with NOT NULL columns that the stream does not write."""
-        reached = {"connection.url": self.server.address(self.databases[side.name]), "connection.username": SINK_USER}
+        address = f"{self.server.address(self.databases[side.name])}?logServerErrorDetail=false"
+        reached = {"connection.url": address, "connection.username": SINK_USER}
         topic = self.site.settings.topic_apply(side.name)
         own = {"topics": topic, "collection.name.format": side.table, "insert.mode": "update"}
         return {**documented_sink(), **SINK, **self.form.sink, **reached, **own}
