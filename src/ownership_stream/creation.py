@@ -49,10 +49,12 @@ def _may(draft: Draft, key: str, system: SystemState) -> bool:
 
 
 def _seed(draft: Draft, key: str, *, again: bool) -> None:
-    """Send all that is expected of the system."""
+    """Send all that is expected of the system, but what stands in tables that are only read."""
     draft.created += (key,)
     waiting = draft.system(key).outstanding
     for name, field in draft.matrix.fields.items():
         value = draft.expected(key, name, field)
-        if value is not NOTHING and (value is not None or name in waiting):
+        if key in field.read_only or value is NOTHING:
+            continue
+        if value is not None or name in waiting:
             draft.send(key, name, value, restore=False, again=again)

@@ -265,10 +265,13 @@ def test_the_settings_name_the_wire() -> None:
 # ---------------------------------------------------------------------------------------------------- in the stages
 
 
+NAME = {"legal_name": {"family": "Doe", "given": "Ann"}}
+
+
 def story() -> list[Change]:
     """A record that both systems create, then a write that is approved and one that is not."""
     return [
-        row("r", 0, "crm", {"email": "a@b.example", "care_stage": "new_lead"}, "person", op="c"),
+        row("r", 0, "crm", {**NAME, "email": "a@b.example", "care_stage": "new_lead"}, "person", op="c"),
         row("r", 0, "ehr", {}, op="c"),
         row("r", 1, "ehr", {"date_of_birth": "1980-12-31", "lead_source": "paid"}, "nurse"),
     ]

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from deciding import Record
+from deciding import Record, having
 from matrices import PATIENT, compiled, patient
 from ownership_stream import sources, wire
 from ownership_stream.accounting import Counts, account, is_created
@@ -102,12 +102,20 @@ def test_a_mapping_whose_rows_carry_no_link_is_refused() -> None:
     ) in caught.value.problems[0]
 
 
+def test_what_stands_in_a_table_that_is_only_read_is_not_sent_to_be_made() -> None:
+    """A person sets it by hand, once the record is there: *close* says so."""
+    record, decision = made(having(MATRIX, "email", read_only=frozenset({"ehr"})))
+    assert {"care_stage": "active"} == decision.sends[0].values
+    record.row("ehr", compared={"care_stage": "active"}, op="c")
+    assert {"email": "unwritable"} == record.cases()
+
+
 # ------------------------------------------------------------------------------------------------ what is counted
 
 
-def made() -> tuple[Record, Decision]:
+def made(matrix: Matrix = MATRIX) -> tuple[Record, Decision]:
     """A record that is being made in the EHR, and the decision that had it made."""
-    record = Record(MATRIX)
+    record = Record(matrix)
     record.row("crm", {"care_stage": "intake_done", "email": "a@x.org"}, op="c", by="growth_ops")
     return record, record.row("crm", {"care_stage": "in_care"}, by="growth_ops", reason="signed")
 
