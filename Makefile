@@ -58,8 +58,9 @@ bench-decide: ## one decide beside the JSON decode of its row, in one run
 	@scripts/setup bench
 	@PYTHONPATH=src .venv-bench/bin/python benchmarks/bench_decide.py
 
-bench-formats: setup-test ## decode and map one row by each format beside the bare library, in one run
-	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_decode.py
+bench-formats: ## decode and map a row by each format beside the bare library, in one run
+	@scripts/setup bench
+	@PYTHONPATH=src .venv-bench/bin/python benchmarks/bench_decode.py
 
 bench-duplicates: setup-test ## precision and recall of the match keys on a labelled set of generated people; PEOPLE=…
 	@PYTHONPATH=src:tests $(BIN)/python benchmarks/bench_duplicates.py $(if $(PEOPLE),--people $(PEOPLE))
@@ -78,9 +79,10 @@ docs: setup-test ## write the generated pages anew: CLI, settings, metrics, dash
 loop-demo: setup-test tools ## two PostgreSQL databases, Debezium, the worker and JDBC sinks in a loop: LOOP_ARGS="--seed 2 --without-marker"
 	@PYTHONPATH=src:tests $(BIN)/python -m closed_loop.demo $(LOOP_ARGS)
 
-jars: setup-test ## fetch what the tests run in Java now: the Kafka broker, and Kafka Connect with its connectors (Maven)
+jars: setup-test ## fetch what the tests run in Java now: Kafka, Kafka Connect with its connectors, a schema registry (Maven)
 	@PYTHONPATH=tests $(BIN)/python -c 'from integration.kafka_process import cached_jars; print("broker:", cached_jars())'
 	@PYTHONPATH=src:tests $(BIN)/python -c 'from closed_loop.connect import POM, cached_jars; print("connect:", cached_jars(POM))'
+	@PYTHONPATH=tests $(BIN)/python -c 'from integration.registry import cached_registry; print("registry:", cached_registry())'
 
 lock: ## compile the lock files anew from pyproject.toml
 	@scripts/lock

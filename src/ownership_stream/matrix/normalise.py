@@ -41,6 +41,9 @@ PHONE_REGIONS: Final = frozenset(phonenumbers.SUPPORTED_REGIONS)
 
 _PER_SECOND: Final = {"epoch s": 1, "epoch ms": 1_000, "epoch us": 1_000_000, "epoch ns": 1_000_000_000}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_DAY: Final = date(1970, 1, 1).toordinal()
+_DAYS: Final = range(date(YEARS.start, 1, 1).toordinal() - _FIRST_DAY, date(YEARS.stop, 1, 1).toordinal() - _FIRST_DAY)
+"""Days since 1970 that lie in these years."""
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _MIDNIGHT: Final = re.compile(r"(\d{4}-\d{2}-\d{2})([T ]00:00(:00(\.0{1,9})?)?)?(Z|[+-]00(:?00)?)?", re.ASCII)
 _INSTANT: Final = re.compile(
@@ -101,6 +104,16 @@ def scalar(type_: str, raw: object, encoding: Encoding | None = None, region: st
     if type_ in _BY_TIME:
         return _BY_TIME[type_](raw, encoding or "iso")
     return _BY_TYPE[type_](raw)
+
+
+def scalar_of(type_: str, encoding: Encoding | None = None, region: str = "") -> Callable[[Any], Scalar]:
+    """``scalar`` of one type with all that the value does not decide looked up once; never called with ``None``."""
+    if type_ == "phone":
+        return lambda raw: _phone(_text(raw), region)
+    if type_ in _BY_TIME:
+        read, how = _BY_TIME[type_], encoding or "iso"
+        return lambda raw: read(raw, how)
+    return _BY_TYPE[type_]
 
 
 def _chosen(field: Field, value: Scalar) -> Scalar:
@@ -232,7 +245,10 @@ def _date(raw: object, encoding: Encoding) -> str | None:
     if isinstance(raw, date):
         return _in_years(raw).isoformat()
     if encoding == "epoch days":
-        return _midnight(_EPOCH + _span(_whole(raw, "a date"), 1, days=True))
+        days = _whole(raw, "a date")
+        if days not in _DAYS:
+            raise NotCanonical(_OUTSIDE)
+        return date.fromordinal(_FIRST_DAY + days).isoformat()
     if encoding != "iso":
         return _midnight(_moment(raw, encoding, "a date"))
     text = _time_text(raw, "a date")
@@ -256,7 +272,7 @@ def _instant(raw: object, encoding: Encoding) -> str | None:
     if encoding != "iso":
         if encoding == "epoch days":
             raise NotCanonical("a day where an instant is due")
-        return _iso(_moment(raw, encoding, "an instant"))
+        return _counted(_whole(raw, "an instant"), _PER_SECOND[encoding])
     text = _time_text(raw, "an instant")
     if text is None:
         return None
@@ -280,16 +296,30 @@ def _whole(raw: object, what: str) -> int:
     return raw
 
 
-def _moment(raw: object, encoding: Encoding, what: str) -> datetime:
-    return _EPOCH + _span(_whole(raw, what), _PER_SECOND[encoding], days=False)
-
-
-def _span(count: int, per_unit: int, *, days: bool) -> timedelta:
-    """``count`` units as a span, checked before it could overflow; finer than microseconds is cut off."""
-    unit = 86_400 if days else 1
-    if not -100 * 366 * 86_400 < count * unit // per_unit < 200 * 366 * 86_400:
+def _counted(count: int, per_second: int) -> str:
+    """The instant of so many parts of a second since 1970; finer than milliseconds is cut off."""
+    seconds, rest = divmod(count, per_second)
+    days, second = divmod(seconds, 86_400)
+    if days not in _DAYS:
         raise NotCanonical(_OUTSIDE)
-    return timedelta(seconds=count * unit // per_unit, microseconds=count % per_unit * 1_000_000 // per_unit)
+    clock = f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{rest * 1000 // per_second:03}"
+    return f"{_day(days)}T{clock}Z"
+
+
+@lru_cache(maxsize=1024)  # the times of a batch are of few days
+def _day(days: int) -> str:
+    return date.fromordinal(_FIRST_DAY + days).isoformat()
+
+
+def _moment(raw: object, encoding: Encoding, what: str) -> datetime:
+    return _EPOCH + _span(_whole(raw, what), _PER_SECOND[encoding])
+
+
+def _span(count: int, per_unit: int) -> timedelta:
+    """``count`` units as a span, checked before it could overflow; finer than microseconds is cut off."""
+    if not -100 * 366 * 86_400 < count // per_unit < 200 * 366 * 86_400:
+        raise NotCanonical(_OUTSIDE)
+    return timedelta(seconds=count // per_unit, microseconds=count % per_unit * 1_000_000 // per_unit)
 
 
 def _utc(moment: datetime) -> datetime:

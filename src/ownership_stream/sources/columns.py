@@ -7,7 +7,7 @@ have.
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 from msgspec import UNSET
@@ -46,28 +46,11 @@ class Unkept:
         return raw if raw is None or raw is UNSET else self._compute(raw)
 
 
-class Attribute:
+class Attribute(NamedTuple):
     """One column that says something about the row: an actor, a reason, a time."""
 
-    __slots__ = ("index", "memo")
-
-    def __init__(self, index: int, memo: Memo) -> None:
-        self.index, self.memo = index, memo
-
-    def read(self, values: tuple[Any, ...]) -> Any:
-        """What the row says; ``None`` if it says nothing. Raises ``Undecodable``."""
-        return self.memo[values[self.index]]
-
-
-class Unmapped(Attribute):
-    """Where the mapping names no column: no row says anything."""
-
-    def __init__(self) -> None:
-        super().__init__(0, Memo(lambda _: None, {}))
-
-    def read(self, values: tuple[Any, ...]) -> None:  # noqa: ARG002 (it looks at nothing)
-        """Nothing."""
-        return
+    place: int
+    memo: Memo
 
 
 class Group:
@@ -96,18 +79,39 @@ class Section:
     """Columns of one use, in the row from ``start`` on: single ones (field, memo), then the runs of fields of parts."""
 
     def __init__(self, start: int, single: Sequence[tuple[str, Memo | Unkept]], grouped: Sequence[Group]) -> None:
-        self._single = tuple((name, memo, start + i) for i, (name, memo) in enumerate(single))
-        self._groups = tuple((group.field, group.memo, group.run) for group in grouped)
+        alone = [(name, memo, str(start + i)) for i, (name, memo) in enumerate(single)]
+        runs = [(group.field, group.memo, f"{group.run.start}:{group.run.stop}") for group in grouped]
+        self.columns: Final[Sequence[tuple[str, Memo | Unkept, str]]] = (*alone, *runs)
+        """Field, its memo, and where the row has its raw value, as Python writes it: an index or a slice."""
 
-    def read(self, values: tuple[Any, ...]) -> dict[str, Value]:
-        """Field -> canonical value of what the row carries in this section; raises ``Undecodable``."""
-        found: dict[str, Value] = {}
-        for name, memo, index in self._single:
-            raw = values[index]
-            if raw is not UNSET and (value := memo[raw]) is not UNSET:
-                found[name] = value
-        for name, memo, run in self._groups:
-            value = memo[values[run]]
-            if value is not UNSET:
-                found[name] = value
-        return found
+
+Read = Callable[[tuple[Any, ...]], tuple[Any, ...]]
+
+
+def reader(sections: Sequence[Section], attributes: Sequence[Attribute | None]) -> Read:
+    """A function of a row's raw values: for each section field -> canonical value, then each attribute or ``None``.
+
+    Straight-line code, written out once for a table: to walk its columns in a loop costs as much again as to look
+    their values up. Nothing of a row or of a mapping's words is in it but places, and fields in quotes. The function
+    raises ``Undecodable``.
+    """
+    given: dict[str, Any] = {"UNSET": UNSET}
+    lines = ["def read(values):"]
+    for number, section in enumerate(sections):
+        lines.append(f" section{number} = {{}}")
+        for field, memo, where in section.columns:
+            name = f"memo{len(given)}"
+            given[name] = memo
+            lines += [
+                f" found = {name}[values[{where}]]",
+                f" if found is not UNSET: section{number}[{field!r}] = found",
+            ]
+    results = [f"section{number}" for number in range(len(sections))]
+    for attribute in attributes:
+        name = f"memo{len(given)}"
+        if attribute is not None:
+            given[name] = attribute.memo
+        results.append("None" if attribute is None else f"{name}[values[{attribute.place}]]")
+    lines.append(f" return ({', '.join(results)},)")
+    exec("\n".join(lines), given)  # noqa: S102  # our own text, made of places and quoted names only
+    return cast("Read", given["read"])

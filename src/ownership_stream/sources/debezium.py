@@ -19,6 +19,7 @@ from ownership_stream.sources.guard import Headers, decoded, is_tombstone, refus
 from ownership_stream.sources.mapping import Mapping
 from ownership_stream.sources.result import IGNORE, Decoded, Undecodable
 from ownership_stream.sources.rows import Envelope, RowPlan, plan_of
+from ownership_stream.sources.typed import EnvelopeTypes, TypedEvents, are_plain
 
 _WRAPPED: Final = re.compile(rb'\s*\{\s*"(?:schema|payload)"')
 _NULL: Final = b"null"
@@ -83,9 +84,13 @@ class DebeziumDecoder:
         self._mapping, self._row_topics = mapping, row_topics(mapping)
         self._plans = {name: RowPlan(table, mapping, matrix) for name, table in mapping.tables.items()}
         self._event = msgspec.json.Decoder(_Event).decode
-        events = Events(mapping, epoch)
+        self._events = events = Events(mapping, epoch)
         self._envelope, self._word, self._outer = events.envelope, events.database.word, events.database.outer
         self._what = f"source `{mapping.source}`"
+
+    def typed(self, types: EnvelopeTypes) -> TypedEvents | None:
+        """How events that come decoded, with these types, are read; ``None``: by their text only."""
+        return TypedEvents(self._plans, self._events, self._row_topics, types.row) if are_plain(types) else None
 
     def decode(
         self, topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int, headers: Headers = ()

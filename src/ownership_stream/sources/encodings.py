@@ -10,12 +10,13 @@ import binascii
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Final, get_args
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 
 from ownership_stream.matrix.compiled import Field
-from ownership_stream.matrix.normalise import ENCODINGS, NotCanonical, normalise, part, scalar
+from ownership_stream.matrix.normalise import ENCODINGS, NotCanonical, normalise, part, scalar, scalar_of
 from ownership_stream.matrix.normalise import Encoding as TimeEncoding
 from ownership_stream.model import Scalar
 
@@ -46,6 +47,7 @@ KEY_ENCODINGS: Final[dict[str, str]] = {
 TIMED: Final = frozenset({"date", "instant"})
 """Types whose columns declare an encoding: a bare number says nothing of its unit."""
 
+_TIME_ENCODINGS: Final[dict[str, TimeEncoding]] = {word: word for word in ENCODINGS}
 _EPOCH: Final = date(1970, 1, 1)
 _PER_SECOND: Final = {"epoch s": 1, "epoch ms": 1_000, "epoch us": 1_000_000, "epoch ns": 1_000_000_000}
 _MAX_DECIMAL_BYTES: Final = 32
@@ -115,13 +117,23 @@ def canonical(field: Field, name: str, encoding: Encoding, raw: object) -> Scala
         raw = _nested(raw)
     elif encoding.zero and raw in _ZEROS:
         return None
-    timed: TimeEncoding | None = encoding.word if encoding.word in get_args(TimeEncoding) else None  # type: ignore[assignment]  # the check before narrows it
+    timed = _TIME_ENCODINGS.get(encoding.word)
     if name:
         return part(field, name, raw, timed)
     value = normalise(field, raw, timed)
     if isinstance(value, dict):
         raise NotCanonical("parts where one value is due")
     return value
+
+
+def reader(field: Field, name: str, encoding: Encoding) -> Callable[[Any], Scalar]:
+    """``canonical`` for one column, made once; never called with ``None``. The values of most rows are their own."""
+    whole_field = not name
+    special = encoding.word in {DECIMAL, NESTED} or encoding.zero
+    if special or (whole_field and (field.choices or field.type == "parts")):
+        return partial(canonical, field, name, encoding)
+    type_ = field.type if whole_field else field.parts[name]
+    return scalar_of(type_, _TIME_ENCODINGS.get(encoding.word), field.phone_region)
 
 
 def milliseconds(encoding: Encoding, raw: object) -> int | None:

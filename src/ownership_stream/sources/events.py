@@ -4,9 +4,10 @@ The same for an envelope and for a flattened row: both bring the source block as
 events at all is here too. Knows no JSON.
 """
 
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
+import msgspec
 from msgspec import Raw
 
 from ownership_stream.model import Op
@@ -15,6 +16,9 @@ from ownership_stream.sources.guard import Headers
 from ownership_stream.sources.mapping import Mapping
 from ownership_stream.sources.result import IGNORE, Decoded, Undecodable
 from ownership_stream.sources.rows import Envelope, RowPlan, Values
+
+Row = dict[str, Any]
+"""A row that came decoded: column -> value."""
 
 OPS: Final[dict[str, Op]] = {"c": "c", "u": "u", "d": "d", "r": "r"}
 NO_ROW: Final = {"t": IGNORE["truncate"], "m": IGNORE["message"]}
@@ -25,6 +29,7 @@ MOVED: Final[dict[str, str]] = {"d": "__debezium.newkey", "c": "__debezium.oldke
 MAX_TIME: Final = 4_133_980_800_000
 NOBODY: Final = "UNKNOWN"
 """What Oracle's LogMiner calls a user that it cannot name."""
+_TEXT: Final = msgspec.json.Encoder().encode
 _FLAGS: Final = SNAPSHOT | LIVE
 _FLAG_TYPES: Final = frozenset({str, bool, type(None)})
 
@@ -74,13 +79,14 @@ class Events:
         plan: RowPlan,
         timestamp_ms: int,
         trace: dict[str, str],
-        row: Raw | Values,
+        row: Raw | Values | Row,
     ) -> Envelope:
         """What the event says; raises ``Undecodable``. ``row`` is the row's own text, or what it holds."""
         at = source.get("ts_ms") or timestamp_ms
         if type(at) is not int or not 0 <= at < MAX_TIME:
             raise Undecodable("wrong_type", f"{plan.what}: `source.ts_ms` is no time in milliseconds")
-        if self._is_snapshot(source.get("snapshot"), plan) and op == "c":
+        flag = source.get("snapshot")
+        if flag != "false" and self._is_snapshot(flag, plan) and op == "c":
             op = "r"
         if self._servers is not None:
             self._check_server(source.get("server_id"), plan, self._servers)
@@ -145,6 +151,8 @@ def _nowhere(_source: Source, _epoch: int) -> None:
     """No place: where rows are ordered by time, all of them are, since times and positions have no common order."""
 
 
-def _print(row: Raw | Values) -> str:
-    """What tells two changes of one row and one position apart: their content."""
+def _print(row: Raw | Values | Row) -> str:
+    """What tells two changes of one row and one position apart: their content, by its text where that can be."""
+    if isinstance(row, dict):
+        return f"#{crc32(_TEXT(row)):08x}"
     return f"#{crc32(repr(row).encode() if isinstance(row, tuple) else row):08x}"

@@ -5,8 +5,13 @@ decoded. What a row's columns mean as values is ``columns.py``'s; here is whose 
 it.
 """
 
-from collections.abc import Callable, Hashable, Iterable
-from typing import Any, Final, NamedTuple, TypeVar
+from base64 import b64encode
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Mapping as TypesOf
+from collections.abc import Set as AbstractSet
+from functools import partial
+from operator import itemgetter
+from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET
@@ -14,9 +19,9 @@ from msgspec.structs import astuple
 
 from ownership_stream.identity import BadId, change_id, record_id, row_key, row_name, salesforce_id
 from ownership_stream.matrix.compiled import Field, Matrix, Summary
-from ownership_stream.matrix.normalise import NotCanonical, scalar
-from ownership_stream.model import Change, Evidence, Op, Origin, Value
-from ownership_stream.sources.columns import Attribute, Group, Memo, Section, Unkept, Unmapped
+from ownership_stream.matrix.normalise import NotCanonical, scalar_of
+from ownership_stream.model import Change, Evidence, Op, Origin
+from ownership_stream.sources.columns import Attribute, Group, Memo, Section, Unkept, reader
 from ownership_stream.sources.encodings import (
     DECIMAL,
     NESTED,
@@ -29,8 +34,9 @@ from ownership_stream.sources.encodings import (
     milliseconds,
     whole_number,
 )
+from ownership_stream.sources.encodings import reader as canonical_of
 from ownership_stream.sources.guard import mistyped, named
-from ownership_stream.sources.mapping import Cell, Column, EvidenceRule, Mapping, Table, Use
+from ownership_stream.sources.mapping import Cell, Column, Mapping, Table, Use
 from ownership_stream.sources.result import Undecodable
 from ownership_stream.sources.standing import Standing
 from ownership_stream.sources.unavailable import Unavailable
@@ -41,6 +47,9 @@ _ADDED: Final = str | int | bool | msgspec.UnsetType | None
 Values = tuple[Any, ...]
 """A row: the raw values of its columns in the plan's order, ``UNSET`` where one was not carried."""
 
+
+_NULL: Final = type(None)
+_SCALARS: Final = frozenset({str, int, float, bool})
 
 _Plan = TypeVar("_Plan")
 
@@ -73,14 +82,6 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     trace: dict[str, str] = {}
 
 
-class _Backing(NamedTuple):
-    """Where the evidence of one field is read."""
-
-    rule: EvidenceRule
-    at: Attribute
-    by: Attribute
-
-
 class RowPlan:
     """How the rows of one table are read; made once for each table of a mapping, shared by threads."""
 
@@ -93,11 +94,13 @@ class RowPlan:
         self._seed: dict[Hashable, Any] = {None: None, UNSET: UNSET, **dict.fromkeys(self._unavailable.texts, UNSET)}
         laid = [self._laid(use) for use in ("input", "compared", "request")]
         self._lay_out([column for columns in laid for column in columns], added)
-        self._inputs, self._compared, self._requests = (self._section(columns) for columns in laid)
         self.stage_row = matrix.stages.field in {column.field for column in laid[0]}
         self._keys = tuple((cell, self.index[cell.name]) for cell in table.key)
         self._of = tuple((cell, self.index[cell.name]) for cell in table.of)
-        self._attach(table)
+        self._evidence = table.evidence
+        actors = mapping.actors
+        self._known = Memo(lambda who: actors.of(*who), {})
+        self._read = reader([self._section(columns) for columns in laid], self._attributes(table))
         self._among = "" if table.speaks is None else f"{mapping.source}/{table.name}"
         self._standing = None if table.speaks is None else Standing(table.speaks, self.index, self.what, self._seed)
 
@@ -122,6 +125,7 @@ class RowPlan:
             types.setdefault(condition.name, str | int | bool)
         for cell in table.cells():
             types.setdefault(cell.name, json_type(cell.encoding, "text"))
+        self._types = types
         self.index = {name: index for index, name in enumerate(types)}
         self.first_ignored = len(types)
         fields: list[tuple[str, Any, Any]] = [
@@ -146,15 +150,15 @@ class RowPlan:
             groups.append(Group(field, parts, memos, self.index[of[0].name]))
         return Section(self.index[columns[0].name] if columns else 0, single, groups)
 
-    def _attach(self, table: Table) -> None:
-        self._actor, self._role = self._text(table.actor), self._text(table.role)
-        self._reason, self._marker = self._text(table.reason), self._text(table.marker)
-        self._base = self._attribute(table.base, whole_number)
-        self._updated_at = self._moment(table.updated_at)
-        self._evidence = tuple(_Backing(rule, self._moment(rule.at), self._text(rule.by)) for rule in table.evidence)
-        actors = self.mapping.actors
-        self._known = Memo(lambda who: actors.of(*who), {})
-        self._sparse = self.mapping.sparse
+    def _attributes(self, table: Table) -> list[Attribute | None]:
+        """What a row says beside its fields, in the order in which ``change`` takes it."""
+        found = [
+            *(self._text(table.actor), self._text(table.role), self._moment(table.updated_at)),
+            *(self._text(table.reason), self._attribute(table.base, whole_number), self._text(table.marker)),
+        ]
+        for rule in table.evidence:
+            found += [self._moment(rule.at), self._text(rule.by)]
+        return found
 
     def _type(self, column: Column) -> str:
         field = self._matrix.fields[column.field]
@@ -165,7 +169,7 @@ class RowPlan:
         field, encoding, part = self._as_shown(column), column.encoding, column.part
         if encoding.word == NESTED or encoding == Encoding(DECIMAL):
             return self._nested(column, field)
-        return Memo(self._named(column.name, lambda raw: canonical(field, part, encoding, raw)), self._seed)
+        return Memo(self._named(column.name, canonical_of(field, part, encoding)), self._seed)
 
     def _nested(self, column: Column, field: Field) -> Memo | Unkept:
         """The memo of a column whose values are no plain texts or numbers, and its placeholder neither."""
@@ -184,16 +188,15 @@ class RowPlan:
             return msgspec.structs.replace(field, choices=())
         return field
 
-    def _text(self, cell: Cell | None) -> Attribute:
-        return self._attribute(cell, lambda raw: scalar("text", raw))
+    def _text(self, cell: Cell | None) -> Attribute | None:
+        return self._attribute(cell, scalar_of("text"))
 
-    def _moment(self, cell: Cell | None) -> Attribute:
-        encoding = cell.encoding if cell else PLAIN
-        return self._attribute(cell, lambda raw: milliseconds(encoding, raw))
+    def _moment(self, cell: Cell | None) -> Attribute | None:
+        return self._attribute(cell, partial(milliseconds, cell.encoding if cell else PLAIN))
 
-    def _attribute(self, cell: Cell | None, compute: Callable[[Any], Any]) -> Attribute:
+    def _attribute(self, cell: Cell | None, compute: Callable[[Any], Any]) -> Attribute | None:
         if cell is None:
-            return Unmapped()
+            return None
         seed = dict.fromkeys(self._seed)  # not carried, unavailable and null say the same: nothing
         return Attribute(self.index[cell.name], Memo(self._named(cell.name, compute), seed))
 
@@ -222,6 +225,32 @@ class RowPlan:
         except msgspec.ValidationError as error:
             raise mistyped(error, self.what) from None
 
+    def taker(self, columns: TypesOf[str, AbstractSet[type]]) -> Callable[[dict[str, Any]], Values] | None:
+        """How rows of these columns, name -> what its values are in Python, become values without a look at each.
+
+        ``None`` where a row of them could be refused for what stands in it, or holds what has to be made of JSON.
+        """
+        if not columns.keys() <= self.index.keys() | self.table.ignored:
+            return None
+        read = {name: columns[name] for name in self.index if name in columns}
+        if any(not types or not _as_json(types) <= _plain(self._types[name]) for name, types in read.items()):
+            return None
+        absent = dict.fromkeys([name for name in self.index if name not in columns], UNSET)
+        binary = [self.index[name] for name, types in read.items() if bytes in types]
+        pick = itemgetter(*self.index)
+        if not absent and not binary and len(self.index) > 1:
+            return pick
+
+        def take(row: dict[str, Any]) -> Values:
+            whole = row | absent
+            values = [whole[name] for name in self.index]
+            for place in binary:
+                if isinstance(values[place], bytes):
+                    values[place] = b64encode(values[place]).decode()
+            return tuple(values)
+
+        return take
+
     def change(self, values: Values, envelope: Envelope, key: str | None = None) -> Change:
         """The row event as a change; raises ``Undecodable``. ``key`` is the row's where the event itself names it."""
         op, table, mapping = envelope.op, self.table, self.mapping
@@ -231,8 +260,17 @@ class RowPlan:
         record = self._record(values, own, op)
         row = row_name(mapping.source, table.name, key)
         identity = change_id(f"{row}/{envelope.version}/{op}{envelope.occurrence}")
-        # A deleted row's last values and last writer are no news: who deleted it is not said.
-        said = _NOTHING_SAID if op == "d" else self._said(values, envelope)
+        if op == "d":
+            return self._gone(identity, record, row, own, envelope)
+        inputs, compared, requests, actor, role, updated_at, reason, base, marker, *backing = self._read(values)
+        actor = envelope.actor or actor
+        origin = envelope.origin
+        role, origin = self._known[actor, role] if origin is None else (envelope.role, origin)
+        reason = envelope.reason or reason
+        base = base if envelope.base is None else envelope.base
+        evidence = self._backed(backing, actor, role) if backing else {}
+        if envelope.evidence:
+            evidence |= envelope.evidence
         return Change(
             id=identity,
             record=record,
@@ -244,20 +282,20 @@ class RowPlan:
             stage_row=self.stage_row,
             position=envelope.position,
             among=self._among,
-            rank=None if self._standing is None or op == "d" else self._standing.rank(values),
+            rank=None if self._standing is None else self._standing.rank(values),
             at=envelope.at,
-            fields=said.fields,
-            compared=said.compared,
-            requests=said.requests,
-            actor=said.actor,
-            role=said.role,
-            origin=said.origin,
-            updated_at=said.updated_at,
-            reason=said.reason,
-            base=said.base,
-            evidence=said.evidence,
-            marker=said.marker,
-            event=said.event,
+            fields=inputs,
+            compared=compared,
+            requests=requests,
+            actor=actor,
+            role=role,
+            origin=origin,
+            updated_at=updated_at,
+            reason=reason,
+            base=base,
+            evidence=evidence,
+            marker=envelope.marker or marker,
+            event=self._fresh(envelope, reason, base, evidence),
             source_version=envelope.version,
             trace=envelope.trace,
         )
@@ -283,47 +321,40 @@ class RowPlan:
             trace=envelope.trace,
         )
 
-    def _said(self, values: Values, envelope: Envelope) -> "_Said":
-        """What the row holds, who wrote it, and with what words beside its values."""
-        actor = envelope.actor or self._actor.read(values)
-        role, origin = envelope.role, envelope.origin
-        if origin is None:
-            role, origin = self._known[actor, self._role.read(values)]
-        reason = envelope.reason or self._reason.read(values)
-        base = self._base.read(values) if envelope.base is None else envelope.base
-        evidence = self._backed(values, actor, role)
-        if envelope.evidence:
-            evidence = evidence | envelope.evidence
-        event: tuple[str, ...] = ()
-        if self._sparse:
-            # Such an event carries only what changed: whatever it carries is fresh.
-            carried = (("actor", envelope.actor), ("reason", reason), ("base", base), ("evidence", evidence or None))
-            event = tuple(name for name, value in carried if value is not None)
-        elif envelope.actor is not None:
-            event = ("actor",)
-        marker = envelope.marker or self._marker.read(values)
-        return _Said(
-            self._inputs.read(values),
-            self._compared.read(values),
-            self._requests.read(values),
-            actor,
-            role,
-            origin,
-            self._updated_at.read(values),
-            reason,
-            base,
-            evidence,
-            marker,
-            event,
+    def _gone(self, identity: str, record: str, row: str, own: str, envelope: Envelope) -> Change:
+        """A deleted row's last values and last writer are no news: who deleted it is not said."""
+        return Change(
+            id=identity,
+            record=record,
+            system=self.mapping.system,
+            row=row,
+            op="d",
+            key=own,
+            primary=self.table.primary,
+            stage_row=self.stage_row,
+            position=envelope.position,
+            among=self._among,
+            at=envelope.at,
+            source_version=envelope.version,
+            trace=envelope.trace,
         )
 
-    def _backed(self, values: Values, actor: str | None, role: str | None) -> dict[str, Evidence]:
+    def _fresh(
+        self, envelope: Envelope, reason: str | None, base: int | None, evidence: dict[str, Evidence]
+    ) -> tuple[str, ...]:
+        """What came with the event itself, and not as a column of the row."""
+        if self.mapping.sparse:
+            # Such an event carries only what changed: whatever it carries is fresh.
+            carried = (("actor", envelope.actor), ("reason", reason), ("base", base), ("evidence", evidence or None))
+            return tuple(name for name, value in carried if value is not None)
+        return () if envelope.actor is None else ("actor",)
+
+    def _backed(self, backing: Sequence[Any], actor: str | None, role: str | None) -> dict[str, Evidence]:
+        """``backing``: for each rule the thing's own time, and who vouches by a column."""
         found = {}
-        for rule, when, who in self._evidence:
-            at = when.read(values)
-            if rule.by is not None:
-                by = who.read(values)
-            else:
+        for rule, at, said in zip(self._evidence, backing[::2], backing[1::2], strict=True):
+            by = said
+            if rule.by is None:
                 by = None if at is None else rule.word or (actor if role in rule.roles else None)
             if by is not None or at is not None:
                 found[rule.field] = Evidence(by, at)
@@ -393,21 +424,11 @@ class RowPlan:
         return f"the event does not carry `{column}`, which says whose record it is: {advice}"
 
 
-class _Said(msgspec.Struct, frozen=True, gc=False):
-    """What a row says: its values, its writer, and what came with the write."""
-
-    fields: dict[str, Value]
-    compared: dict[str, Value]
-    requests: dict[str, Value]
-    actor: str | None
-    role: str | None
-    origin: Origin
-    updated_at: int | None
-    reason: str | None
-    base: int | None
-    evidence: dict[str, Evidence]
-    marker: str | None
-    event: tuple[str, ...]
+def _plain(type_: Any) -> AbstractSet[type]:
+    """The plain types of a type for msgspec: what of JSON's scalars may stand there, and null."""
+    return (_SCALARS & set(get_args(type_) or (type_,))) | {_NULL}
 
 
-_NOTHING_SAID: Final = _Said({}, {}, {}, None, None, "automation", None, None, None, {}, None, ())
+def _as_json(types: AbstractSet[type]) -> AbstractSet[type]:
+    """The types that JSON has for these: bytes are texts, in base64."""
+    return {str if one is bytes else one for one in types}

@@ -18,8 +18,11 @@ import fastavro
 import msgspec
 from fastavro.types import Schema as Parsed
 
+from ownership_stream.wire.written_out import reader
+
 _TEXT: Final = msgspec.json.Encoder().encode
 _FLOATS: Final = frozenset({"float", "double"})
+_WORDS: Final = ("null", "boolean", "int", "long", "float", "double", "string", "bytes")
 
 
 class NotAvroError(Exception):
@@ -45,6 +48,7 @@ class WriterSchema:
                 fastavro.parse_schema(_plain(json.loads(reference)), named)
             self._parsed: Parsed = fastavro.parse_schema(_plain(self.raw), named)
             self._probe = _floats(self._parsed, named, {})
+            self._read = reader(self._parsed, named)
         except RecursionError:
             raise BadSchemaError("the schema is nested too deeply") from None
         except Exception as error:  # whatever a parser stumbles over, nothing can be read by this schema
@@ -52,26 +56,64 @@ class WriterSchema:
 
     def read(self, data: bytes, begin: int = 0) -> Any:
         """The value of the body that begins there; raises ``NotAvroError`` for anything else, or for more than it."""
+        try:
+            value, end = self._general(data, begin) if self._read is None else self._read(data, begin)
+        except Exception as error:  # noqa: BLE001  # there is no error of its own: whatever is raised, it is no Avro
+            raise NotAvroError(f"the bytes are no Avro of their schema: {type(error).__name__}") from None
+        if end != len(data):
+            raise NotAvroError("the bytes end elsewhere than their schema says")
+        return value
+
+    def _general(self, data: bytes, begin: int) -> tuple[Any, int]:
         body = BytesIO(data)
         body.seek(begin)
-        try:
-            value = fastavro.schemaless_reader(body, self._parsed, None)
-        except Exception as error:  # noqa: BLE001  # fastavro has no error of its own: whatever is raised, it is no Avro
-            raise NotAvroError(f"the bytes are no Avro of their schema: {type(error).__name__}") from None
-        if body.tell() != len(data):
-            raise NotAvroError("the bytes go on after the end of what their schema says")
-        return value
+        return fastavro.schemaless_reader(body, self._parsed, None), body.tell()
 
     def text(self, data: bytes, begin: int = 0) -> bytes:
         """The body as JSON; raises ``NotAvroError``."""
+        return as_text(self.finite(data, begin))
+
+    def finite(self, data: bytes, begin: int = 0) -> Any:
+        """The value, if JSON can say its numbers; raises ``NotAvroError``."""
         value = self.read(data, begin)
         if self._probe is not None and not _all_finite(value, self._probe):
             # JSON has no such numbers, and a null in their place would be a value that somebody cleared.
             raise NotAvroError("a number that is infinite or none at all")
-        try:
-            return _TEXT(value)
-        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
-            raise NotAvroError(f"a value that JSON cannot say: {type(error).__name__}") from None
+        return value
+
+
+def as_text(value: Any) -> bytes:
+    """A value that was read, as JSON; raises ``NotAvroError``."""
+    try:
+        return _TEXT(value)
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+        raise NotAvroError(f"a value that JSON cannot say: {type(error).__name__}") from None
+
+
+_PYTHON: Final[dict[str, type]] = {
+    "null": type(None),
+    "boolean": bool,
+    "int": int,
+    "long": int,
+    "float": float,
+    "double": float,
+    "string": str,
+    "enum": str,
+    "bytes": bytes,
+    "fixed": bytes,
+}
+
+
+def types_of(type_: Any) -> frozenset[type]:
+    """What values of a type are once they are read; nothing for what is no scalar, or is named elsewhere."""
+    if isinstance(type_, list):
+        found = [types_of(branch) for branch in type_]
+        return frozenset().union(*found) if all(found) else frozenset()
+    word = type_.get("type") if isinstance(type_, dict) else type_
+    if isinstance(word, dict | list):
+        return types_of(word)
+    known = _PYTHON.get(word) if isinstance(word, str) else None
+    return frozenset() if known is None else frozenset({known})
 
 
 def written(schema: Parsed, record: Any, *, strict: bool = False) -> bytes:
@@ -92,7 +134,9 @@ def parsed(schema: dict[str, Any]) -> Parsed:
 
 
 def _plain(schema: Any) -> Any:
-    """The schema without logical types."""
+    """The schema without logical types, its plain types as words alone: these are read faster."""
+    if isinstance(schema, dict) and "name" not in schema and schema.get("type") in _WORDS:  # a field has a name
+        return schema["type"]
     if isinstance(schema, dict):
         kept = {name: part for name, part in schema.items() if name not in ("logicalType", "default")}
         return {

@@ -2,19 +2,22 @@
 
 A decoder knows one language, JSON as Kafka Connect's converter writes it. In Avro the same record comes with its
 schema's number; here it becomes that JSON, value and key, and records that are not framed go through as they are: a
-topic may hold both. What a schema says of a column is compared with the mapping once, when it is first seen: a mapping
-that reads microseconds where the schema says milliseconds would give every row a wrong time.
+topic may hold both. Debezium's envelopes are taken without that detour where their schema allows it
+(``sources/typed.py``). What a schema says of a column is compared with the mapping once, when it is first seen: a
+mapping that reads microseconds where the schema says milliseconds would give every row a wrong time.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
+from ownership_stream.sources.debezium import DebeziumDecoder
 from ownership_stream.sources.encodings import DECIMAL
 from ownership_stream.sources.mapping import Mapping, Table
 from ownership_stream.sources.result import Decoded, Undecodable
-from ownership_stream.wire.avro import BadSchemaError, NotAvroError, WriterSchema
-from ownership_stream.wire.framing import FramingError, Part, framed
+from ownership_stream.sources.typed import EnvelopeTypes, TypedEvents
+from ownership_stream.wire.avro import BadSchemaError, NotAvroError, WriterSchema, as_text, types_of
+from ownership_stream.wire.framing import FramingError, framed
 from ownership_stream.wire.registry import Registry, UnknownSchemaError
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -51,13 +54,21 @@ class SourceDecoder(Protocol):
         ...
 
 
+class _Known(NamedTuple):
+    """A schema that was seen: what the mapping says against it, and how its events are read without their text."""
+
+    schema: WriterSchema
+    problem: str
+    typed: TypedEvents | None
+
+
 class FramedDecoder:
     """A source's decoder for records in Avro too; may be shared by threads."""
 
     def __init__(self, inner: SourceDecoder, mapping: Mapping, registry: Registry) -> None:
         self._inner, self._mapping, self._registry = inner, mapping, registry
         self._what = f"source `{mapping.source}`"
-        self._compared: dict[int | UUID, str] = {}
+        self._known: dict[int | UUID, _Known] = {}
 
     def decode(
         self, topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int, headers: Headers = ()
@@ -65,29 +76,36 @@ class FramedDecoder:
         """One record of a source topic; raises ``Undecodable``, or ``UnavailableError`` while the registry is away."""
         if value is None:
             return self._inner.decode(topic, key, value, timestamp_ms, headers)
-        text = self._text(value, headers, "value")
-        if text is None:
-            return self._inner.decode(topic, key, value, timestamp_ms, headers)
+        try:
+            found = framed(value, headers)
+            if found is None:
+                return self._inner.decode(topic, key, value, timestamp_ms, headers)
+            known = self._known.get(found.schema) or self._met(found.schema)
+            if known.problem:
+                raise Undecodable("wrong_type", f"{self._what}: {known.problem}")
+            event = known.schema.finite(value, found.begin)
+            if known.typed is not None:
+                decoded = known.typed.decode(topic, key, event, timestamp_ms, headers)
+                if decoded is not None:
+                    return decoded
+            text = as_text(event)
+        except _UNREADABLE as error:
+            raise self._unreadable(error) from None
         return self._inner.decode(topic, self._key(key, headers), text, timestamp_ms, headers)
 
-    def _text(self, data: bytes, headers: Headers, part: Part) -> bytes | None:
-        """The JSON of framed bytes, ``None`` for others."""
-        try:
-            found = framed(data, headers, part)
-            if found is None:
-                return None
-            schema = self._registry.schema(found.schema)
-            if part == "value":
-                self._compare(found.schema, schema)
-            return schema.text(data, found.begin)
-        except UnknownSchemaError as error:
-            raise Undecodable("unknown_schema", f"{self._what}: {error}") from None
-        except FramingError as error:
-            raise Undecodable(error.reason, f"{self._what}: {error}") from None
-        except BadSchemaError as error:
-            raise Undecodable("unsupported", f"{self._what}: {error}") from None
-        except NotAvroError as error:
-            raise Undecodable("not_avro", f"{self._what}: {error}") from None
+    def _met(self, name: int | UUID) -> _Known:
+        """A schema that is met for the first time, compared with the mapping."""
+        schema = self._registry.schema(name)
+        problem = next(_contradictions(schema.raw, self._mapping), "")
+        typed, types = None, envelope_types(schema.raw)
+        if types is not None and isinstance(self._inner, DebeziumDecoder):
+            typed = self._inner.typed(types)
+        known = self._known[name] = _Known(schema, problem, typed)
+        return known
+
+    def _unreadable(self, error: Exception) -> Undecodable:
+        reason = error.reason if isinstance(error, FramingError) else _UNREADABLE_BY[type(error)]
+        return Undecodable(reason, f"{self._what}: {error}")
 
     def _key(self, key: bytes | None, headers: Headers) -> bytes | None:
         """The key as JSON where it is framed; one that only looks so (a number of 8 bytes) goes through as it is.
@@ -97,18 +115,44 @@ class FramedDecoder:
         if key is None:
             return None
         try:
-            text = self._text(key, headers, "key")
-        except Undecodable:
+            found = framed(key, headers, "key")
+            return key if found is None else self._registry.schema(found.schema).text(key, found.begin)
+        except _UNREADABLE:
             return key
-        return key if text is None else text
 
-    def _compare(self, name: int | UUID, schema: WriterSchema) -> None:
-        """Raise ``Undecodable`` where the schema says of a column what the mapping does not; looked at once."""
-        problem = self._compared.get(name)
-        if problem is None:
-            problem = self._compared[name] = next(_contradictions(schema.raw, self._mapping), "")
-        if problem:
-            raise Undecodable("wrong_type", f"{self._what}: {problem}")
+
+_UNREADABLE_BY: Final[dict[type[Exception], str]] = {
+    UnknownSchemaError: "unknown_schema",
+    BadSchemaError: "unsupported",
+    NotAvroError: "not_avro",
+}
+_UNREADABLE: Final = (FramingError, UnknownSchemaError, BadSchemaError, NotAvroError)
+
+
+def envelope_types(schema: Any) -> EnvelopeTypes | None:
+    """What a schema says of Debezium's envelope; ``None`` where it is none, or its two rows are not of one record."""
+    if not isinstance(schema, dict) or schema.get("type") != "record":
+        return None
+    fields = {field["name"]: field["type"] for field in schema["fields"]}
+    source, row = _record(fields.get("source")), _record(fields.get("before"))
+    if source is None or row is None:
+        return None
+    names = {row["name"], f"{row.get('namespace', schema.get('namespace', ''))}.{row['name']}", "null"}
+    after = fields.get("after")
+    if not isinstance(after, list) or not all(isinstance(branch, str) and branch in names for branch in after):
+        return None
+    return EnvelopeTypes({name: types_of(type_) for name, type_ in fields.items()}, _types(source), _types(row))
+
+
+def _record(type_: Any) -> dict[str, Any] | None:
+    """The one record of a type, beside which only null may stand."""
+    branches = [branch for branch in (type_ if isinstance(type_, list) else [type_]) if branch != "null"]
+    one = branches[0] if len(branches) == 1 else None
+    return one if isinstance(one, dict) and one.get("type") == "record" else None
+
+
+def _types(record: dict[str, Any]) -> dict[str, frozenset[type]]:
+    return {field["name"]: types_of(field["type"]) for field in record["fields"]}
 
 
 def _contradictions(schema: Any, mapping: Mapping) -> Iterator[str]:

@@ -23,6 +23,7 @@ APICURIO: Final[dict[Part, tuple[str, ...]]] = {
 }
 """Headers in which Apicurio's own serializers name the schema; the bytes are then the body alone."""
 
+_BY_NUMBER: Final = bytes([BY_NUMBER])
 _LENGTH: Final = {BY_NUMBER: 5, BY_GUID: 17}
 
 
@@ -59,6 +60,8 @@ def framed(data: bytes, headers: Iterable[tuple[str, bytes | None]], part: Part 
             )
     if named is not None:
         return Framed(_schema(named, f"the header `{HEADERS[part]}`", whole=True), 0)
+    if data[:1] == _BY_NUMBER and (number := int.from_bytes(data[1:5], "big")) and len(data) >= _LENGTH[BY_NUMBER]:
+        return Framed(number, _LENGTH[BY_NUMBER])
     if not data or data[0] not in _LENGTH:
         return None
     return Framed(_schema(data, f"the {part}", whole=False), _LENGTH[data[0]])
