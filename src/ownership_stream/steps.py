@@ -29,6 +29,7 @@ from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Change, Decision, Outcome, RecordState
 from ownership_stream.regimes import Regime, Regimes, continued
 from ownership_stream.reports import Reports
+from ownership_stream.sources.guard import traced
 from ownership_stream.sources.mapping import Writer
 from ownership_stream.sources.result import Decoded, Undecodable
 from ownership_stream.store import DUE_BYTES
@@ -261,7 +262,7 @@ class DecideStep(_Bury):
         for about, key in match_keys(change.fields, secret):
             sighting = Sighting(key, about, change.system, change.record, change.at, change.id)
             where = partition_of(key, self._topics.partitions)
-            yield Output(self._topics.matches, *sighting_message(sighting, self._wire), where)
+            yield Output(self._topics.matches, *sighting_message(sighting, change, self._wire), where)
 
     def _decide(
         self,
@@ -311,9 +312,9 @@ class DecideStep(_Bury):
 
 
 class MatchBatch(NamedTuple):
-    """A decoded batch of match: the sightings in order, and what is none."""
+    """A decoded batch of match: the sightings in order, each with its record's trace headers, and what is none."""
 
-    sightings: list[Sighting]
+    sightings: list[tuple[Sighting, dict[str, str]]]
     outputs: list[Output]
     counts: Counts
     record_ids: list[str]
@@ -333,28 +334,30 @@ class MatchStep(_Bury):
         batch = MatchBatch([], [], Counter(), [])
         for record in records:
             try:
-                batch.sightings.append(self._wire.read_sighting(record.value or b""))
+                sighting = self._wire.read_sighting(record.value or b"")
             except WireError as error:
                 batch.outputs.append(self._bury(record, "decode", error.reason, type(error).__name__, str(error)))
                 batch.counts["dead_letters", self.name, error.reason] += 1
-        batch.record_ids.extend(dict.fromkeys(sighting.key for sighting in batch.sightings))
+                continue
+            batch.sightings.append((sighting, traced(record.headers)))
+        batch.record_ids.extend(dict.fromkeys(sighting.key for sighting, _ in batch.sightings))
         return batch
 
     def run(self, decoded: MatchBatch, states: Mapping[str, bytes | None]) -> StepResult:
         """Each sighting on what is known under its key."""
         result = StepResult(decoded.outputs, {}, decoded.counts)
         known: dict[str, Seen] = {}
-        for sighting in decoded.sightings:
+        for sighting, trace in decoded.sightings:
             key = sighting.key
             seen, match = sight(known[key] if key in known else _unpack_seen(states.get(key)), sighting)
             known[key] = seen
             if match is not None:
-                result.outputs.append(self._match(sighting, match))
+                result.outputs.append(self._match(sighting, match, trace))
         for key, seen in known.items():
             result.states[key] = bytes(DUE_BYTES) + msgspec.msgpack.encode(seen)
         return result
 
-    def _match(self, sighting: Sighting, match: Match) -> Output:
+    def _match(self, sighting: Sighting, match: Match, trace: dict[str, str]) -> Output:
         change = Change(
             id=change_id(f"match/{sighting.change_id}/{sighting.key}"),
             record=sighting.record,
@@ -363,6 +366,7 @@ class MatchStep(_Bury):
             at=sighting.at,
             other=match.record,
             about=sighting.about,
+            trace=trace,
         )
         where = partition_of(change.record, self._topics.partitions)
         return Output(self._topics.changes, *change_message(change, self._wire), where)

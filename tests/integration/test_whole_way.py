@@ -185,6 +185,21 @@ def test_the_trace_goes_all_the_way(stream: Running) -> None:
         assert any(TRACE in headers_of(message) for message in stream.records(topic))
 
 
+def test_every_record_of_ours_has_the_headers_of_cloudevents(stream: Running) -> None:
+    """On every topic of ours but those of states; each name once, and an id that no other record of the topic has."""
+    settings = stream.settings
+    topics = (settings.topic_changes, settings.topic_conflicts, settings.topic_resolutions, settings.topic_matches)
+    due = {"ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_time", "content-type"}
+    for topic in (*topics, *(settings.topic_apply(system) for system in ("crm", "ehr"))):
+        headers = [headers_of(message) for message in stream.records(topic)]
+        assert headers
+        for one in headers:
+            names = [name for name, _ in one]
+            assert due <= set(names), topic
+            assert len(names) == len(set(names))
+        assert len(headers) == len({dict(one)["ce_id"] for one in headers})
+
+
 def test_the_metrics_are_the_records(stream: Running) -> None:
     """Every count equals what stands on the topics, and all changed fields ended somewhere."""
     settings, told = stream.settings, conflicts(stream)

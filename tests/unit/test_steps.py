@@ -759,6 +759,21 @@ def test_a_match_becomes_a_case_of_the_record() -> None:
     ]
 
 
+def test_the_trace_of_a_create_goes_through_its_sightings_to_the_match() -> None:
+    """CloudEvents headers and W3C trace context stand on every record that follows from an event."""
+    trace = {"traceparent": "00-a-b-01", "tracestate": "b=2"}
+    first, second = (row(name, 0, "crm", NAMES, "person", op="c", trace=trace) for name in ("first", "second"))
+    outs = sighted(first, second)
+    for out in outs:
+        headers = dict(out.headers)
+        assert trace == {name: headers[name].decode() for name in trace}
+        assert (b"ownership.sighting.v1", b"1.0") == (headers["ce_type"], headers["ce_specversion"])
+    assert len(outs) == len({dict(out.headers)["ce_id"] for out in outs})
+    [match] = MatchLane().see(outs).outputs
+    assert trace == changes_in([match])[0].trace
+    assert trace == {name: value.decode() for name, value in match.headers if name in trace}
+
+
 @pytest.mark.parametrize("value", [None, b"?", b'{"key":1}', b'{"key":"a","shoe":1}'])
 def test_bytes_that_are_no_sighting_are_dead_letters(value: bytes | None) -> None:
     """As everywhere."""

@@ -24,6 +24,7 @@ TYPES: Final = {
     "apply": "ownership.apply.v1",
     "conflict": "ownership.conflict.v1",
     "resolution": "ownership.resolution.v1",
+    "sighting": "ownership.sighting.v1",
 }
 """CloudEvents type of what stands on a topic."""
 
@@ -61,9 +62,10 @@ def change_message(change: Change, wire: Wire = JSON) -> Message:
     return _message("change", change.id, change.record, change, change, wire, at=change.at)
 
 
-def sighting_message(sighting: Sighting, wire: Wire = JSON) -> Message:
-    """A sighting for ``ownership.matches``, keyed by its match key."""
-    return Message(sighting.key.encode(), wire.encode(sighting), [("content-type", wire.content_type.encode())])
+def sighting_message(sighting: Sighting, change: Change, wire: Wire = JSON) -> Message:
+    """A sighting for ``ownership.matches``, keyed by its match key; ``change`` is the create that it is of."""
+    identity = f"{change.id}:{sighting.about}"
+    return _message("sighting", identity, sighting.key, sighting, change, wire, at=change.at)
 
 
 def held_by(state: RecordState, system: str) -> dict[str, Value]:
