@@ -1,7 +1,7 @@
 """A schema registry of the tests, and records in Avro as Debezium's connectors write them through one.
 
 `Shelf` answers what `wire.registry.Registry` asks, in memory; `serving` puts it behind HTTP on this machine. Neither
-judges compatibility. The real registry is `integration/registry.py`.
+judges compatibility. The real registry is `integration/registry.py`, and `Converter` writes by any of them.
 """
 
 import json
@@ -15,7 +15,9 @@ from io import BytesIO
 from typing import Any, Final
 from urllib.parse import unquote
 
+import avro.schema
 import fastavro
+from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 
 from ownership_stream import sources
 from ownership_stream.matches import Sighting
@@ -240,6 +242,62 @@ def envelope_schema(**types: Any) -> dict[str, Any]:
         "connect.version": 1,
         "connect.name": f"{space}.Envelope",
     }
+
+
+NAMED: Final = ("connect.name", "connect.parameters", "logicalType", "scale")
+
+
+def incompatible(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
+    """Why neither can read all of what the other wrote; nothing if each can (FULL)."""
+    first, second = (avro.schema.parse(json.dumps(schema)) for schema in (new, old))
+    found = []
+    for reader, writer in ((first, second), (second, first)):
+        result = ReaderWriterCompatibilityChecker().get_compatibility(reader, writer)
+        if result.compatibility is not SchemaCompatibilityType.compatible:
+            found += sorted(result.messages)
+    # The library compares what Avro does: what a sink makes of a column is in names of Kafka Connect's.
+    said, were = (dict(columns(schema)) for schema in (new, old))
+    return found + [
+        f"{path}: {were[path]} became {said[path]}" for path in were.keys() & said if were[path] != said[path]
+    ]
+
+
+def columns(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """What each field of a schema is in names of Kafka Connect's, by its path."""
+    if isinstance(schema, list):
+        for branch in schema:
+            yield from columns(branch, path)
+    elif isinstance(schema, dict):
+        yield path, {name: schema[name] for name in NAMED if name in schema}
+        yield from columns(schema.get("type") if isinstance(schema.get("type"), dict | list) else None, path)
+        for inner in ("items", "values"):
+            yield from columns(schema.get(inner), f"{path}[]")
+        for field in schema.get("fields", ()):
+            yield from columns(field["type"], f"{path}.{field['name']}")
+
+
+class Converter:
+    """The Avro converter of the EHR's connector: what it would have written in JSON, by schemas of a registry."""
+
+    def __init__(self, client: Registry, topic: str, **types: Any) -> None:
+        """Registers the schemas of the topic's key and value; `types` are columns of another type, or new ones."""
+        self.schemas = {"key": key_schema(), "value": envelope_schema(**types)}
+        self.numbers = {part: client.register(f"{topic}-{part}", json.dumps(one)) for part, one in self.schemas.items()}
+        self._parsed = {part: fastavro.parse_schema(one, {}) for part, one in self.schemas.items()}
+
+    def written(self, part: str, text: bytes) -> bytes:
+        """A key or a value in Avro; what is no JSON stays as it is."""
+        try:
+            said = json.loads(text)
+        except ValueError:
+            return text
+        out = BytesIO()
+        fastavro.schemaless_writer(out, self._parsed[part], said)
+        return prefix(self.numbers[part]) + out.getvalue()
+
+    def event(self, key: bytes, value: bytes) -> tuple[bytes, bytes]:
+        """A record's key and value."""
+        return self.written("key", key), self.written("value", value)
 
 
 class EhrTopic:

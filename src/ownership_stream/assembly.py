@@ -18,7 +18,7 @@ from ownership_stream.steps import DEAD_LETTER_REASONS, DecideStep, IntakeStep, 
 from ownership_stream.store import RedisStore
 from ownership_stream.telemetry import LaneTelemetry, Telemetry, bounds_of, hash_key
 from ownership_stream.ticker import Ticker
-from ownership_stream.wire.avro_wire import wire_of
+from ownership_stream.wire.avro_wire import apply_wires, wire_of
 from ownership_stream.wire.framed import FramedDecoder
 from ownership_stream.wire.registry import Registry, registry_of
 from ownership_stream.worker_config import Stage, WorkerConfig, redis_store, worker_config
@@ -132,7 +132,10 @@ def stages(
     secret = None if settings.hash_key is None else hash_key(settings.hash_key)
     wire = wire_of(settings, writers, registry)
     states = settings.topic_state
-    decide = DecideStep(matrix, writers, topics, state_topic=states, observe=observe, secret=secret, wire=wire)
+    apply = apply_wires(settings, writers, wire, registry)
+    decide = DecideStep(
+        matrix, writers, topics, state_topic=states, observe=observe, secret=secret, wire=wire, apply=apply
+    )
     match = MatchStep(topics, state_topic=settings.topic_match_state, wire=wire)
     return (
         Stage(IntakeStep(decoders, topics, wire=wire), tuple(decoders)),

@@ -187,8 +187,11 @@ class DecideStep(_Bury):
         observe: bool = False,
         secret: bytes | None = None,
         wire: Wire = JSON,
+        apply: Mapping[str, Wire] | None = None,
     ) -> None:
-        """``writers`` by system. ``observe``: decide and report, and send nothing to any system.
+        """``writers`` by system, and by ``apply`` the wires of their records where they are not the others' wire.
+
+        ``observe``: decide and report, and send nothing to any system.
 
         ``secret`` makes the match keys of created records; without one no duplicates are looked for.
         """
@@ -198,6 +201,7 @@ class DecideStep(_Bury):
         self._writers = writers
         self._observed = frozenset(matrix.systems) if observe else frozenset[str]()
         self._secret, self._wire = secret, wire
+        self._wires = dict.fromkeys(writers, wire) | dict(apply or {})
         self._mode = "observe" if observe else "enforce"
         self._reports = Reports(matrix, mode=self._mode, wire=wire)
 
@@ -291,6 +295,7 @@ class DecideStep(_Bury):
         topics, reports = self._topics, self._reports
         where = partition_of(change.record, topics.partitions)
         for send in decision.sends:
+            wire = self._wires[send.system]
             message = apply_record(
                 self._writers[send.system],
                 send,
@@ -298,8 +303,8 @@ class DecideStep(_Bury):
                 rules=[self._matrix.fields[name].rule for name in sorted(send.values)],
                 revision=self._matrix.revision,
                 at=change.received,
-                wire=self._wire,
-                held=held_by(decision.state, send.system) if self._wire.whole_rows else None,
+                wire=wire,
+                held=held_by(decision.state, send.system) if wire.whole_rows(send.system) else None,
             )
             outputs.append(Output(topics.apply[send.system], *message, where))
         if reports.tells(decision):

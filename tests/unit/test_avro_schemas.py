@@ -3,14 +3,12 @@
 import copy
 import importlib.util
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import avro.schema
 import pytest
-from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 
+from avro_kit import incompatible
 from matrices import ROOT
 from ownership_stream.matches import Sighting
 from ownership_stream.model import Change
@@ -30,36 +28,6 @@ MADE = {
     **{f"apply.{system}": apply_schema(writer) for system, writer in WRITERS.items()},
     **{f"apply.{system}-key": key_schema(writer) for system, writer in WRITERS.items()},
 }
-NAMED = ("connect.name", "connect.parameters", "logicalType", "scale")
-
-
-def incompatible(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
-    """Why neither can read all of what the other wrote; nothing if each can (FULL)."""
-    first, second = (avro.schema.parse(json.dumps(schema)) for schema in (new, old))
-    found = []
-    for reader, writer in ((first, second), (second, first)):
-        result = ReaderWriterCompatibilityChecker().get_compatibility(reader, writer)
-        if result.compatibility is not SchemaCompatibilityType.compatible:
-            found += sorted(result.messages)
-    # The library compares what Avro does: what a sink makes of a column is in names of Kafka Connect's.
-    said, were = (dict(columns(schema)) for schema in (new, old))
-    return found + [
-        f"{path}: {were[path]} became {said[path]}" for path in were.keys() & said if were[path] != said[path]
-    ]
-
-
-def columns(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """What each field of a schema is in names of Kafka Connect's, by its path."""
-    if isinstance(schema, list):
-        for branch in schema:
-            yield from columns(branch, path)
-    elif isinstance(schema, dict):
-        yield path, {name: schema[name] for name in NAMED if name in schema}
-        yield from columns(schema.get("type") if isinstance(schema.get("type"), dict | list) else None, path)
-        for inner in ("items", "values"):
-            yield from columns(schema.get(inner), f"{path}[]")
-        for field in schema.get("fields", ()):
-            yield from columns(field["type"], f"{path}.{field['name']}")
 
 
 def fields(schema: dict[str, Any], *path: str) -> list[dict[str, Any]]:

@@ -1,12 +1,13 @@
 """Our own records in Avro: they come back as they were, and JSON of before is read beside them."""
 
-from typing import Any
+import json
+from typing import Any, get_args
 
 import msgspec
 import pytest
 from msgspec import inspect
 
-from avro_kit import Shelf, avro_wire, framed
+from avro_kit import Shelf, avro_wire, framed, incompatible, registry
 from ownership_stream import sources
 from ownership_stream.errors import BadInputError, UnavailableError
 from ownership_stream.identity import partition_of
@@ -14,10 +15,10 @@ from ownership_stream.matches import Sighting
 from ownership_stream.model import Change, Evidence, RecordState, Send, Sent, SystemState
 from ownership_stream.settings import Settings
 from ownership_stream.sources.encodings import Encoding
-from ownership_stream.sources.mapping import Writer
+from ownership_stream.sources.mapping import ApplyForm, Writer
 from ownership_stream.steps import IntakeStep, MatchStep
 from ownership_stream.wire import JSON, Apply, Conflict, Resolution, WireError, apply_record, change_message, held_by
-from ownership_stream.wire.avro_wire import ApplyTopic, AvroWire, wire_of
+from ownership_stream.wire.avro_wire import ApplyTopic, AvroWire, apply_wires, wire_of
 from ownership_stream.wire.framing import framed as framing
 from ownership_stream.wire.registry import AWAY_SECONDS, Registry
 from ownership_stream.wire.schemas import apply_schema, record_schema
@@ -160,6 +161,87 @@ def test_an_apply_record_holds_every_column_that_may_be_written() -> None:
     assert ("a@b.example", "Doe", None) == tuple(record.after[name] for name in ("email", "family_name", "given_name"))
     assert (sparse.sync, sparse.source, sparse.op) == (record.sync, record.source, record.op)
     assert ("birth_date", "weight_kg") == record.sync.changed_fields
+
+
+SPARSE = msgspec.structs.replace(EHR, apply_form="avro with changed columns")
+
+
+def sparse_wire(shelf: Shelf, mapping: sources.Mapping = SPARSE) -> tuple[AvroWire, Writer]:
+    """The wire of a system that asks for a schema for each set of changed columns."""
+    writer = Writer(mapping, MATRIX)
+    return AvroWire(registry(shelf), {}, {"ehr": ApplyTopic("apply.ehr", writer)}), writer
+
+
+def test_a_record_with_changed_columns_holds_nothing_else_and_neither_does_its_schema() -> None:
+    """What a sink does not find in the schema it leaves alone: a true patch, as JSON with its schema is one."""
+    shelf = Shelf()
+    wire, writer = sparse_wire(shelf)
+    message = applied(wire, writer)
+    found = framing(message.value, ())
+    assert found is not None
+    assert isinstance(found.schema, int)
+    schema = json.loads(shelf.schemas[found.schema - 1]["schema"])
+    row = schema["fields"][0]["type"][1]
+
+    assert JSON.read_apply(applied(JSON, writer).value) == wire.read_apply(message.value)
+    assert wire.read_apply(message.value).after.keys() == {field["name"] for field in row["fields"]}
+    assert {"patient_id", "birth_date", "weight_kg", "sync_change_id"} == {field["name"] for field in row["fields"]}
+
+
+def test_each_set_of_columns_is_one_version_and_all_of_them_read_each_other() -> None:
+    """Whatever the order in which fields were sent; FULL_TRANSITIVE, with the whole row's schema too."""
+    shelf = Shelf()
+    wire, writer = sparse_wire(shelf)
+    for values in ({"weight": 81.5}, {"weight": None}, {"email": "a", "weight": 1}, {"weight": 2, "email": "b"}):
+        applied(wire, writer, msgspec.structs.replace(SEND, values=values))
+    schemas = [json.loads(shelf.schemas[number - 1]["schema"]) for number in shelf.subjects["apply.ehr-value"]]
+
+    assert 2 == len(schemas)
+    every = [*schemas, apply_schema(writer)]
+    assert [[]] * 9 == [incompatible(one, other) for one in every for other in every]
+
+
+def test_a_decimal_that_did_not_change_is_in_no_record_with_changed_columns() -> None:
+    """And one that did is bytes."""
+    table = SPARSE.tables["public.patient"]
+    how = Encoding("decimal", 1)
+    columns = [msgspec.structs.replace(c, encoding=how) if c.field == "weight" else c for c in table.columns]
+    tables = {"public.patient": msgspec.structs.replace(table, columns=tuple(columns))}
+    wire, writer = sparse_wire(Shelf(), msgspec.structs.replace(SPARSE, tables=tables))
+    sends = [msgspec.structs.replace(SEND, values=values) for values in ({"weight": 81.5}, {"email": "a"})]
+    read = [wire.read_apply(applied(wire, writer, send).value).after for send in sends]
+
+    assert ["Ay8=", "none"] == [after.get("weight_kg", "none") for after in read]
+
+
+@pytest.mark.parametrize("wire_word", ["json", "avro"])
+def test_each_systems_form_is_its_mappings_and_else_the_settings(wire_word: str) -> None:
+    """One system's records in Avro and another's in JSON, whatever our own topics are in."""
+    settings = load(flags={"wire": wire_word, "registry_url": "http://127.0.0.1:9"}, environ={}).settings
+    known = registry(Shelf())
+    writers = {
+        form or "none": Writer(msgspec.structs.replace(EHR, system="ehr", apply_form=form), MATRIX)
+        for form in get_args(ApplyForm)
+    }
+    wire = wire_of(settings, {"ehr": writers["none"]}, known)
+    found = apply_wires(settings, writers, wire, known)
+
+    assert {
+        "none": wire_word,
+        "json": "json",
+        "json with schema": "json",
+        "avro": "avro",
+        "avro with changed columns": "avro",
+    } == {form: "json" if one is JSON else "avro" for form, one in found.items()}
+
+
+def test_a_form_in_avro_without_a_registry_is_refused_at_start() -> None:
+    """Before anything is written."""
+    writer = Writer(SPARSE, MATRIX)
+    with pytest.raises(
+        BadInputError, match="`apply as: avro with changed columns` of system `ehr` needs `registry_url`"
+    ):
+        apply_wires(load(environ={}).settings, {"ehr": writer}, JSON, None)
 
 
 def test_a_column_that_the_system_is_never_sent_is_in_no_apply_record() -> None:

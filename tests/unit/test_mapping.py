@@ -124,15 +124,16 @@ def test_a_mistake_is_said_with_its_place_and_the_nearest_right_word(case: dict[
         assert any(found[0].startswith(f"{at}: ") for at in places(text, case["word"])), places(text, case["word"])
 
 
-def test_a_nested_column_cannot_be_written_with_a_schema() -> None:
+@pytest.mark.parametrize("form", ["json with schema", "avro", "avro with changed columns"])
+def test_a_nested_column_cannot_be_written_with_a_schema(form: str) -> None:
     """What is within an array is not known, so its schema cannot be said; in plain JSON its text is enough."""
     nested = ("allergies:               allergies", "allergies: allergies as nested")
-    text = edited("ehr", nested, ("system: ehr", "system: ehr\napply as: json with schema"))
+    text = edited("ehr", nested, ("system: ehr", f"system: ehr\napply as: {form}"))
     [found] = mistakes(text)
 
     assert "column `allergies` is nested, and its schema cannot be known: take `apply as: json`" in found
     assert any(found.startswith(f"{at}: ") for at in places(text, "allergies: allergies as nested"))
-    assert "json" == mapped(edited("ehr", nested)).apply_form
+    assert "" == mapped(edited("ehr", nested)).apply_form
 
 
 def test_all_mistakes_are_said_at_once() -> None:

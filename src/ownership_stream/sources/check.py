@@ -59,7 +59,7 @@ def check_mapping(reader: Reader, matrix: Matrix, mapping: Mapping, root: Node) 
 
 def _unwritable(matrix: Matrix, mapping: Mapping, document: Document) -> Iterator[Said]:
     """Columns that an apply record may hold, and whose type its schema cannot say: an array's or a map's parts."""
-    if mapping.apply_form != "json with schema":
+    if mapping.apply_form in {"", "json"}:
         return
     for table in (table for table in mapping.tables.values() if table.primary):
         for column in table.shown():

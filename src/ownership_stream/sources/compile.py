@@ -24,6 +24,7 @@ from ownership_stream.sources.events import cautions
 from ownership_stream.sources.grammar import Grammar
 from ownership_stream.sources.mapping import (
     ADDED_PREFIX,
+    APPLY_FORMS,
     DEBEZIUM,
     FORMS,
     UNAVAILABLE,
@@ -168,8 +169,8 @@ class _Loader:
         return next((connector for connector in get_args(Connector) if connector == word), None)
 
     def _apply_form(self, node: Node | None) -> ApplyForm:
-        word = self.reader.word(node, "apply as", get_args(ApplyForm))
-        return next((form for form in get_args(ApplyForm) if form == word), "json")
+        word = self.reader.word(node, "apply as", tuple(APPLY_FORMS))
+        return next((form for form in APPLY_FORMS if form == word), "")
 
     def _own_setting(self, top: dict[str, Node], connector: Connector | None) -> None:
         for key, (of, connectors) in _SETTINGS.items():

@@ -25,7 +25,7 @@ Connector = Literal[
 ]
 Use = Literal["input", "compared", "request"]
 Form = Literal["envelope", "flattened"]
-ApplyForm = Literal["json", "json with schema"]
+ApplyForm = Literal["", "json", "json with schema", "avro", "avro with changed columns"]
 
 CONNECTORS: Final[dict[Connector, str]] = {
     "debezium postgresql": "Debezium's PostgreSQL connector, JSON, the envelope or flattened, with or without schemas",
@@ -51,8 +51,11 @@ FORMS: Final[dict[Form, str]] = {
 APPLY_FORMS: Final[dict[ApplyForm, str]] = {
     "json": "plain JSON: for a writer that knows the columns' types",
     "json with schema": "JSON with Kafka Connect's schema in each record: for the Debezium and Confluent JDBC sinks",
+    "avro": "Avro, every column that may be written: for a writer that patches what `sync.changed_fields` names",
+    "avro with changed columns": "Avro, a schema for each set of changed columns: for the Debezium JDBC sink",
 }
-"""How the apply records of a system are written; without a word, as the first."""
+"""How the apply records of a system are written; without a word, in JSON or Avro as the setting `wire` says."""
+SPARSE_AVRO: Final[ApplyForm] = "avro with changed columns"
 
 SPARSE: Final[frozenset[Connector]] = frozenset({"salesforce", "canonical"})
 """Connectors whose events carry only what changed; with the others every event carries the whole row."""
@@ -217,7 +220,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     by_timestamp: bool = False
     """Whether a flattened row without position is ordered by its record's time."""
     ignored_tables: frozenset[str] = frozenset()
-    apply_form: ApplyForm = "json"
+    apply_form: ApplyForm = ""
 
     @property
     def sparse(self) -> bool:

@@ -26,7 +26,7 @@ TOP: Final[dict[str, Key]] = {
         "MySQL and MariaDB: the `server_id`s whose binlogs the positions are of; another's events are refused",
         required=False,
     ),
-    "apply as": Key("how apply records for the system are written, if not in plain JSON", required=False),
+    "apply as": Key("how apply records for the system are written, if not as the setting `wire` says", required=False),
     "unavailable value": Key("Debezium's `unavailable.value.placeholder`, if it was changed", required=False),
 }
 TABLE: Final[dict[str, Key]] = {

@@ -9,16 +9,17 @@ Whoever encodes or reads may get ``UnavailableError`` from here: the registry is
 """
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from ownership_stream.errors import BadInputError
 from ownership_stream.matches import Sighting
 from ownership_stream.model import Change
 from ownership_stream.settings import Settings, WireFormat
 from ownership_stream.sources.encodings import DECIMAL
-from ownership_stream.sources.mapping import Writer
+from ownership_stream.sources.mapping import SPARSE_AVRO, Writer
 from ownership_stream.wire.avro import BadSchemaError, NotAvroError, WriterSchema, parsed, rendered, written
 from ownership_stream.wire.codec import JSON, Wire, WireError
 from ownership_stream.wire.framing import FramingError, framed, prefix
@@ -29,6 +30,8 @@ from ownership_stream.wire.schemas import apply_schema, key_schema, record_schem
 T = TypeVar("T", bound=msgspec.Struct)
 
 CONTENT_TYPE: Final = "application/avro"
+MAX_SETS: Final = 4096
+"""Sets of columns whose schemas are kept for a system; then they are made anew."""
 
 
 class ApplyTopic(NamedTuple):
@@ -51,7 +54,6 @@ class AvroWire:
     """
 
     content_type = CONTENT_TYPE
-    whole_rows = True
 
     def __init__(
         self, registry: Registry, topics: Mapping[type[msgspec.Struct], str], apply: Mapping[str, ApplyTopic]
@@ -59,8 +61,12 @@ class AvroWire:
         self._registry = registry
         self._kinds = {kind: _Subject(f"{topic}-value", record_schema(kind)) for kind, topic in topics.items()}
         self._keys = {system: _Subject(f"{to.topic}-key", key_schema(to.writer)) for system, to in apply.items()}
-        self._apply = {system: _Subject(f"{to.topic}-value", apply_schema(to.writer)) for system, to in apply.items()}
+        self._apply = {system: _Applied(to) for system, to in apply.items()}
         self._decimals = {system: _decimals(to.writer) for system, to in apply.items()}
+
+    def whole_rows(self, system: str) -> bool:
+        """Unless the system's mapping asks for a schema for each set of changed columns."""
+        return not self._apply[system].sparse
 
     def encode(self, record: Any) -> bytes:
         """The bytes of a record. Raises ``UnavailableError``; ``ValueError`` for one that its schema does not fit."""
@@ -105,10 +111,10 @@ class AvroWire:
     def _encode_apply(self, record: Apply) -> bytes:
         system = record.source.db
         said = msgspec.to_builtins(record)
-        for column in self._decimals[system]:
-            said["after"][column] = _stored(said["after"].get(column))
+        for column in self._decimals[system] & said["after"].keys():
+            said["after"][column] = _stored(said["after"][column])
         # Strict: a column that was left out would be written as null, and a sink would clear it.
-        return self._apply[system].encode(self._registry, said, strict=True)
+        return self._apply[system].subject(said["after"].keys()).encode(self._registry, said, strict=True)
 
     def _read(self, kind: type[T], value: bytes, as_json: Callable[[bytes], T], what: str) -> T:
         found = self._schema_of(value, what)
@@ -151,8 +157,30 @@ class _Subject:
         return prefix(registry.register(self.name, self._text)) + written(self._schema, said, strict=strict)
 
 
-def _decimals(writer: Writer) -> tuple[str, ...]:
-    return tuple(shape.name for shape in writer.shapes() if shape.encoding.word == DECIMAL)
+class _Applied:
+    """The schemas of one system's apply records: one of all columns, or one for each set of them."""
+
+    def __init__(self, to: ApplyTopic) -> None:
+        self.sparse = to.writer.form == SPARSE_AVRO
+        self._to, self._name = to, f"{to.topic}-value"
+        self._whole = _Subject(self._name, apply_schema(to.writer))
+        self._sets: dict[frozenset[str], _Subject] = {}
+
+    def subject(self, columns: Iterable[str]) -> _Subject:
+        """The schema of a record that holds these columns."""
+        if not self.sparse:
+            return self._whole
+        of = frozenset(columns)
+        found = self._sets.get(of)
+        if found is None:
+            if len(self._sets) >= MAX_SETS:
+                self._sets.clear()
+            found = self._sets[of] = _Subject(self._name, apply_schema(self._to.writer, of))
+        return found
+
+
+def _decimals(writer: Writer) -> frozenset[str]:
+    return frozenset(shape.name for shape in writer.shapes() if shape.encoding.word == DECIMAL)
 
 
 def _stored(value: Any) -> Any:
@@ -170,11 +198,39 @@ def wire_of(settings: Settings, writers: Mapping[str, Writer] | None = None, reg
     registry = registry or registry_of(settings)
     if settings.wire is not WireFormat.AVRO or registry is None:
         return JSON
+    return _avro(settings, writers or {}, registry)
+
+
+def apply_wires(
+    settings: Settings, writers: Mapping[str, Writer], wire: Wire, registry: Registry | None
+) -> dict[str, Wire]:
+    """System -> the wire of its apply records: what its mapping says (``apply as``), else the settings' own.
+
+    Raises ``BadInputError`` where Avro is asked for and there is no registry.
+    """
+    avro = [system for system, writer in writers.items() if writer.form.startswith("avro")]
+    if avro and registry is None:
+        raise BadInputError(f"`apply as: {writers[avro[0]].form}` of system `{avro[0]}` needs `registry_url`")
+    found: dict[str, Wire] = {}
+    for system, writer in writers.items():
+        if system in avro and registry is not None:
+            own = {system: writer}
+            found[system] = wire if isinstance(wire, AvroWire) else _avro(settings, own, registry)
+        else:
+            found[system] = JSON if writer.form else wire
+    return found
+
+
+def _avro(settings: Settings, writers: Mapping[str, Writer], registry: Registry) -> AvroWire:
     topics: dict[type[msgspec.Struct], str] = {
         Change: settings.topic_changes,
         Conflict: settings.topic_conflicts,
         Resolution: settings.topic_resolutions,
         Sighting: settings.topic_matches,
     }
-    apply = {system: ApplyTopic(settings.topic_apply(system), writer) for system, writer in (writers or {}).items()}
+    apply = {
+        system: ApplyTopic(settings.topic_apply(system), writer)
+        for system, writer in writers.items()
+        if not writer.form.startswith("json")
+    }
     return AvroWire(registry, topics, apply)

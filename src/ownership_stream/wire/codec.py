@@ -30,8 +30,10 @@ class Wire(Protocol):
     """Encodes and decodes what stands on topics of ours, one kind of record each."""
 
     content_type: str
-    whole_rows: bool
-    """Whether an apply record holds every column that may be written, and not only those that changed."""
+
+    def whole_rows(self, system: str) -> bool:
+        """Whether that system's apply records hold every column that may be written, not only those that changed."""
+        ...
 
     def encode(self, record: Any) -> bytes:
         """The bytes of a change, a sighting, an apply, conflict or resolution record."""
@@ -66,7 +68,6 @@ class JsonWire:
     """Plain JSON, keys of structs in their order and keys of dictionaries sorted."""
 
     content_type = CONTENT_TYPE
-    whole_rows = False
 
     def __init__(self) -> None:
         self.encode = msgspec.json.Encoder(order="deterministic").encode
@@ -76,7 +77,11 @@ class JsonWire:
         self._apply = msgspec.json.Decoder(Apply)
         self._resolution = msgspec.json.Decoder(Resolution)
 
-    def encode_key(self, key: Mapping[str, Any], system: str) -> bytes:  # noqa: ARG002  # JSON is the same for all
+    def whole_rows(self, system: str) -> bool:  # noqa: ARG002  # JSON is the same for all
+        """Never: what a record does not hold, it says nothing of."""
+        return False
+
+    def encode_key(self, key: Mapping[str, Any], system: str) -> bytes:  # noqa: ARG002  # as above
         """The bytes of the key of an apply record for that system."""
         return self.encode(key)
 

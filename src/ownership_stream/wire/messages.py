@@ -91,16 +91,14 @@ def apply_record(
     """What a system is to write, for its apply topic, keyed by the system's own key, or by the link of a row to make.
 
     ``writer`` is the reverse of the system's mapping, ``change`` what the send follows from, ``rules`` those of the
-    sent fields, ``at`` the broker's time of the change. Written as the mapping says (``apply as``). ``held`` is
-    field -> what the system holds already, for a wire of whole rows. Raises ``KeyError`` for a field without column in
-    that system.
+    sent fields, ``at`` the broker's time of the change. ``wire`` is the system's own, as its mapping says (``apply
+    as``). ``held`` is field -> what the system holds already, for a wire of whole rows. Raises ``KeyError`` for a field
+    without column in that system.
     """
-    if writer.form == "json with schema":
-        wire = JSON
     created = send.kind == "create"
     key = writer.link_to(change.record) if created else writer.key(send.key)
     others: dict[str, Any] = {}
-    if wire.whole_rows:
+    if wire.whole_rows(send.system):
         for field in sorted(writer.shared - send.values.keys()):
             others |= writer.columns(field, (held or {}).get(field))
     columns: dict[str, Any] = {}
@@ -132,7 +130,7 @@ def apply_record(
     )
     encoded = wire.encode_key(key, send.system)
     message = _message("apply", f"{change.id}:{send.system}", encoded, record, change, wire, at=at)
-    if writer.form == "json":
+    if writer.form != "json with schema":
         return message
     key_with, value_with = with_schema(
         writer, message.key or b"", message.value or b"", tuple(record.after), keys=tuple(key)

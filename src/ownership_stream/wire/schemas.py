@@ -6,11 +6,12 @@ missing is ``["null", T]`` with the default null, and a field that has another d
 are strings, since an Avro enum cannot grow for readers of before. So a new field is compatible with every schema that
 ever was (FULL_TRANSITIVE), both ways; ``avro/baseline`` holds those that were.
 
-An apply record in Avro carries every column that we may write in its system: a schema for each set of changed columns
-would be a schema for each record.
+An apply record in Avro carries every column that we may write in its system, or, where its mapping says so, has a
+schema for its set of changed columns: all of them versions of one subject.
 """
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, cast
 
 import msgspec
@@ -18,7 +19,7 @@ from msgspec import NODEFAULT
 from msgspec import inspect as words
 
 from ownership_stream.errors import BadInputError
-from ownership_stream.sources.encodings import DECIMAL, INTEGER
+from ownership_stream.sources.encodings import DECIMAL, INTEGER, NESTED
 from ownership_stream.sources.mapping import Shape, Writer
 from ownership_stream.wire.records import Source, Sync
 
@@ -58,14 +59,20 @@ def key_schema(writer: Writer) -> Schema:
     return _named(f"{NAMESPACE}.apply.{writer.system}", "Key", f"The key of a row of `{writer.table}`.", fields)
 
 
-def apply_schema(writer: Writer) -> Schema:
-    """A system's apply records: Debezium's envelope with a ``sync`` block. Raises ``BadInputError``."""
+def apply_schema(writer: Writer, of: AbstractSet[str] | None = None) -> Schema:
+    """A system's apply records: Debezium's envelope with a ``sync`` block; with ``of``, those that hold these columns.
+
+    A column that is not there and one that is null are the same to who reads by another of these schemas: all of them
+    are compatible with each other. Raises ``BadInputError``.
+    """
     space = f"{NAMESPACE}.apply.{writer.system}"
     columns = [
         {"name": _name(shape), "type": _column(shape)} if shape.key else _nullable(_name(shape), _column(shape))
         for shape in writer.shapes()
+        if of is None or shape.name in of
     ]
-    row = _named(space, "Value", f"A row of `{writer.table}`: every column that may be written.", columns)
+    what = "every column that may be written" if of is None else "the key, and what is written"
+    row = _named(space, "Value", f"A row of `{writer.table}`: {what}.", columns)
     numbers = [{"name": name, "type": "long"} for name in ("total_order", "data_collection_order")]
     block = _named(
         space, "Block", "Debezium's transaction block: never filled.", [{"name": "id", "type": "string"}, *numbers]
@@ -144,6 +151,9 @@ def _name(shape: Shape) -> str:
 def _column(shape: Shape) -> Any:
     """The type of a column, by the name that Debezium's own connectors give it."""
     word = shape.encoding.word
+    if word == NESTED:
+        said = "is nested, and its schema cannot be known: take `apply as: json` for its system"
+        raise BadInputError(f"column `{shape.name}` {said}")
     if word in _EPOCHS:
         type_, name = _EPOCHS[word]
         return {"type": type_, "connect.version": 1, "connect.name": name}
