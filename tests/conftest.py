@@ -7,6 +7,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from integration.brokers import TestBroker, chosen_broker
+from integration.kafka_process import java_is_there
+from integration.registry import ApicurioNode
 from ownership_stream.embedded import Embedded
 
 # `ci` gives the same examples in every run, so that a red run is red again; `deep` looks for new ones
@@ -34,6 +36,24 @@ def embedded() -> Iterator[Embedded]:
     """The embedded stack, whose Redis serves all tests."""
     with Embedded() as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def registry_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApicurioNode]:
+    """A schema registry that nobody has started yet."""
+    if not java_is_there():
+        pytest.skip("needs Java and Maven for a schema registry")
+    node = ApicurioNode(tmp_path_factory.mktemp("registry"))
+    yield node
+    node.kill()
+
+
+@pytest.fixture
+def registry(registry_node: ApicurioNode) -> Iterator[ApicurioNode]:
+    """The session's schema registry, which answers: the first test that asks for it starts it."""
+    registry_node.start()
+    yield registry_node
+    registry_node.resume()
 
 
 def skipped_reports(terminal: pytest.TerminalReporter) -> list[pytest.TestReport]:

@@ -123,7 +123,7 @@ def stages(
     topics = topics_of(settings, matrix)
     registry = registry or registry_of(settings)
     decoders = {
-        topic: _decoder(settings, matrix, mapping, registry)
+        topic: source_decoder(settings, matrix, mapping, registry)
         for mapping in mappings
         for topic in topics_read(settings, mapping)
     }
@@ -144,7 +144,7 @@ def stages(
     )
 
 
-def _decoder(settings: Settings, matrix: Matrix, mapping: Mapping, registry: Registry | None) -> SourceDecoder:
+def source_decoder(settings: Settings, matrix: Matrix, mapping: Mapping, registry: Registry | None) -> SourceDecoder:
     """The decoder of a source; with a registry it reads Avro beside JSON."""
     decoder = sources.decoder(mapping, matrix, epoch=settings.source_epoch.get(mapping.source, 0))
     return decoder if registry is None else FramedDecoder(decoder, mapping, registry)

@@ -26,6 +26,7 @@ from chaos.faults_worker import AT_START, STAGES, Point, kill_at
 from chaos.judge import Verdict
 from chaos.run import Brokers, Run
 from chaos.script import say, shared_broker
+from integration.registry import ApicurioNode
 from ownership_stream.errors import ExitCode
 from ownership_stream.lane.failpoint import POINTS
 
@@ -33,6 +34,8 @@ KILLS_IN_A_RUN: Final = 30
 SIDE: Final = 3
 # Of so many rounds one is on a cluster of its own, whose nodes are hit as well.
 CLUSTER_EVERY: Final = 3
+# Of so many one is in Avro, by a schema registry that is hit as well.
+AVRO_EVERY: Final = 4
 
 
 class Totals:
@@ -96,23 +99,26 @@ def _arguments() -> argparse.Namespace:
 def _combine(minutes: float, first: int, totals: Totals) -> bool:
     """Random combinations until the time is over; False at the first that is not well."""
     ends = monotonic() + 60 * minutes
-    with shared_broker() as broker:
+    with shared_broker() as broker, _registry() as registry:
         for seed in seeds(first):
-            nodes = _nodes(seed)
-            chosen = round_of(seed, cluster=bool(nodes))
-            say(f"\nseed {seed}, {nodes or 'shared'} broker(s), {chosen.workers} workers: {chosen}")
+            nodes, avro = _nodes(seed), registry if seed % AVRO_EVERY == 1 else None
+            chosen = round_of(seed, cluster=bool(nodes), avro=avro is not None)
+            wire = "JSON" if avro is None else "Avro"
+            say(f"\nseed {seed}, {nodes or 'shared'} broker(s), {wire}, {chosen.workers} workers: {chosen}")
+            if avro is not None:
+                avro.start()
             with Cluster(nodes) if nodes else _as_it_is(broker) as kafka:
-                if not _judged(kafka, chosen, max(nodes, 1), totals):
+                if not _judged(kafka, avro, chosen, max(nodes, 1), totals):
                     return False
             if monotonic() > ends:
                 return True
     return True
 
 
-def _judged(kafka: Brokers, chosen: Round, replication: int, totals: Totals) -> bool:
+def _judged(kafka: Brokers, registry: ApicurioNode | None, chosen: Round, replication: int, totals: Totals) -> bool:
     replay = f"make chaos MINUTES=0 SEED={chosen.seed}"
     return _played(
-        lambda: Run(kafka, chosen.seed, first=chosen.workers, replication=replication),
+        lambda: Run(kafka, chosen.seed, first=chosen.workers, replication=replication, registry=registry),
         lambda run: play(run, chosen),
         replay,
         totals,
@@ -173,6 +179,17 @@ def _played(start: Callable[[], Run], inject: Callable[[Run], None], replay: str
 def _nodes(seed: int) -> int:
     """How many nodes the round's own cluster has; 0: it is on the shared broker."""
     return random.Random(f"{seed}/nodes").choice((1, 3)) if seed % CLUSTER_EVERY == 0 else 0  # noqa: S311  # as above
+
+
+@contextmanager
+def _registry() -> Iterator[ApicurioNode]:
+    """The registry of the rounds in Avro, which the first of them starts."""
+    with tempfile.TemporaryDirectory(prefix="chaos-registry-") as folder:
+        node = ApicurioNode(Path(folder))
+        try:
+            yield node
+        finally:
+            node.kill()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from chaos import faults_broker, faults_redis, faults_worker  # noqa: F401  # each fills the registry
+from chaos import faults_broker, faults_redis, faults_registry, faults_worker  # noqa: F401  # each fills the registry
 from chaos.fault import REGISTRY, Fault
 from chaos.run import Run
 
@@ -30,10 +30,14 @@ class Round(NamedTuple):
         return ", ".join(" beside ".join(fault.name for fault in some) for some in self.faults)
 
 
-def round_of(seed: int, *, cluster: bool, most: int = MOST) -> Round:
-    """The round of a seed; faults that need a cluster only with one, and then at least one of them."""
+def round_of(seed: int, *, cluster: bool, avro: bool = False, most: int = MOST) -> Round:
+    """The round of a seed; faults that need a cluster only with one, and then at least one of them.
+
+    Those of a schema registry only in a run that is in Avro.
+    """
     dice = random.Random(seed)  # noqa: S311  # the dice of a test
-    may = [one for _, one in sorted(REGISTRY.items()) if cluster or "cluster" not in one.needs]
+    lacking = ({"cluster"} if not cluster else set()) | ({"registry"} if not avro else set())
+    may = [one for _, one in sorted(REGISTRY.items()) if not lacking & one.needs]
     must = [one for one in may if "cluster" in one.needs]
     workers = dice.choice((2, 3))
     chosen = dice.sample(may, dice.randint(2, most))

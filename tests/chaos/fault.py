@@ -19,10 +19,11 @@ Inject = Callable[["Run", random.Random], None]
 class Fault:
     """One fault.
 
-    `needs` names what it is done to: `workers`, `redis`, `cluster`, `load`; and `progress` where it waits for a worker
-    to pass a certain line, or lets nobody get on. Two faults that need the same are never injected at the same time;
-    one that needs `cluster` needs a run on a `Cluster`. `uncertain`: a worker may never learn that a transaction of its
-    own was committed, if another holder follows at once; then nobody counts it.
+    `needs` names what it is done to: `workers`, `redis`, `cluster`, `load`, `registry`; and `progress` where it waits
+    for a worker to pass a certain line, or lets nobody get on. Two faults that need the same are never injected at the
+    same time; one that needs `cluster` needs a run on a `Cluster`, one that needs `registry` a run in Avro.
+    `uncertain`: a worker may never learn that a transaction of its own was committed, if another holder follows at
+    once; then nobody counts it.
     """
 
     name: str

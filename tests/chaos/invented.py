@@ -6,7 +6,7 @@ records and positions as real ones do. Nothing of the judge is used to make it.
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Final
@@ -17,13 +17,14 @@ from chaos.clinic import clinic
 from chaos.witness import Cache, Fed, Partition, Witness
 from matrices import PATIENT
 from ownership_stream import assembly
+from ownership_stream.app import Stage
 from ownership_stream.identity import change_id, partition_of
 from ownership_stream.lane.contract import Control, LaneId, Output, Record, Step, StepResult, control_key
 from ownership_stream.model import Change
 from ownership_stream.settings import Settings
 from ownership_stream.store import due_of
 from ownership_stream.topics import owned_topics, record_limit
-from ownership_stream.wire import change_message
+from ownership_stream.wire import JSON, Wire, change_message
 
 PARTITIONS: Final = 4
 SOURCE_PARTITIONS: Final = 2
@@ -42,9 +43,10 @@ STATES: Final = SETTINGS.topic_state
 
 
 class World:
-    """Topics, lanes and Redis in memory."""
+    """Topics, lanes and Redis in memory. `wire` is what tickers write by, as the stages do."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, stages: Sequence[Stage] = STAGES, wire: Wire = JSON) -> None:
+        self.wire = wire
         self.dice = random.Random(seed)  # noqa: S311  # the dice of a test
         self.logs: dict[Partition, list[Record]] = defaultdict(list)
         self.ends: dict[Partition, int] = {}
@@ -57,7 +59,7 @@ class World:
         self.cache = {stage.step.state_topic: Cache() for stage in STAGES if stage.step.state_topic is not None}
         self.telemetry = assembly._telemetry(SETTINGS, DOCUMENTS[0])
         self._steps = {
-            where: stage.step for stage in STAGES for where in self.ends if where[0] in stage.topics
+            where: stage.step for stage in stages for where in self.ends if where[0] in stage.topics
         }  # fmt: skip
 
     def feed(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
@@ -69,7 +71,7 @@ class World:
         """What a ticker writes for a record."""
         change = Change(id=change_id(f"tick/{record}/{START}"), record=record, kind="tick", at=START)
         where = partition_of(record, PARTITIONS) if partition is None else partition
-        self._append(Output(CHANGES, *change_message(change), where))
+        self._append(Output(CHANGES, *change_message(change, self.wire), where))
 
     def work(self, batches: int = 1_000_000) -> None:
         """So many batches of any lanes, or until nothing is left to do."""
@@ -169,9 +171,9 @@ class World:
         return offset
 
 
-def story(seed: int, events: int = 60) -> World:
+def story(seed: int, events: int = 60, stages: Sequence[Stage] = STAGES, wire: Wire = JSON) -> World:
     """A clinic's events, settled while they come: some twice, some garbage, a tick, a command, a change gone astray."""
-    world = World(seed)
+    world = World(seed, stages, wire)
     for number, (source, key, value) in enumerate(islice(clinic(seed, patients=5), events)):
         world.feed(SOURCES[source], partition_of(str(key), SOURCE_PARTITIONS), key, value)
         world.work(batches=world.dice.randrange(3))

@@ -24,7 +24,7 @@ from chaos.witness import Account, Given
 from ownership_stream.identity import change_id
 from ownership_stream.lane.contract import LaneId, Record, control_key
 from ownership_stream.model import Change
-from ownership_stream.wire import JSON, WireError, change_message
+from ownership_stream.wire import JSON, Wire, WireError, change_message
 from ownership_stream.worker_config import Stage
 
 __all__ = ["Finding", "Verdict", "compare_metrics", "judge"]
@@ -105,8 +105,8 @@ class Judged(NamedTuple):
     blame: Blame
 
 
-def judge(account: Account, stages: Sequence[Stage], hands: Hands = in_turn) -> Verdict:
-    """The verdict. `stages` are those that the workers ran: `assembly.stages`."""
+def judge(account: Account, stages: Sequence[Stage], hands: Hands = in_turn, wire: Wire = JSON) -> Verdict:
+    """The verdict. `stages` are those that the workers ran: `assembly.stages`, and `wire` is what tickers wrote by."""
     ids = [
         LaneId(stage.step.name, *where)
         for stage in stages
@@ -134,7 +134,7 @@ def judge(account: Account, stages: Sequence[Stage], hands: Hands = in_turn) -> 
     ours = {one.where: one.standing for one in scanned if one.where[0] in account.owned}
     surplus = _pair(ours, lanes, sources, blame)
     changes = next(topic for stage in stages if stage.step.name == "decide" for topic in stage.topics)
-    places = _unexplained(account, changes, surplus, blame)
+    places = _unexplained(account, changes, surplus, wire, blame)
     given = {one.where: one.standing for one in scanned if one.where[0] not in account.owned}
     places += _fed(account, given, blame)
     stood = {where: one.offsets for where, one in given.items()}
@@ -217,7 +217,7 @@ def _pair(there: Mapping[Partition, Standing], lanes: Sequence[Judged], sources:
     return explain(missing, left, sources, blame)
 
 
-def _unexplained(account: Account, changes: str, surplus: Iterable[Place], blame: Blame) -> list[Place]:
+def _unexplained(account: Account, changes: str, surplus: Iterable[Place], wire: Wire, blame: Blame) -> list[Place]:
     """Of the records that are no lane's output, those that are inputs of their own; the others are findings."""
     given = {(fed.topic, fed.partition, fed.offset): fed for fed in account.fed or () if fed.topic == changes}
     own = []
@@ -233,7 +233,7 @@ def _unexplained(account: Account, changes: str, surplus: Iterable[Place], blame
                 continue
             place = changes, partition, record.offset
             fed = given.pop(place, None)
-            if _is_command(record) or (fed and fed.digest == given_digest(record.key, record.value)):
+            if _is_command(record, wire) or (fed and fed.digest == given_digest(record.key, record.value)):
                 own.append(place)
             else:
                 blame.find("surplus", place, "no input explains this record")
@@ -242,13 +242,13 @@ def _unexplained(account: Account, changes: str, surplus: Iterable[Place], blame
     return own
 
 
-def _is_command(record: Record) -> bool:
+def _is_command(record: Record, wire: Wire) -> bool:
     """Whether a change is one that tickers or people write, in the bytes that these write."""
     try:
-        change = JSON.read_change(record.value or b"")
+        change = wire.read_change(record.value or b"")
     except WireError:
         return False
-    written = change_message(change)
+    written = change_message(change, wire)
     if change.kind not in COMMANDS or (written.key, written.value) != (record.key, record.value):
         return False
     return tuple(written.headers) == tuple(record.headers) and (change.kind != "tick" or _is_tick(change))

@@ -14,6 +14,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from avro_kit import Converter
 from chaos.clinic import PATIENTS, clinic, crm_event, ehr_event
 from chaos.columns import Receipts
 from chaos.installation import Installation
@@ -28,12 +29,15 @@ _Event = tuple[str, bytes, bytes]
 class Load:
     """Events at about `rate` a second, from `start` to `stop`, those of each `burst` seconds together.
 
-    `given` says what was given to the client, and where it stands if the broker acknowledged it.
+    `given` says what was given to the client, and where it stands if the broker acknowledged it. With a `converter`
+    the EHR's connector writes Avro.
     """
 
-    def __init__(self, site: Installation, seed: int, *, rate: float, burst: float) -> None:
+    def __init__(
+        self, site: Installation, seed: int, *, rate: float, burst: float, converter: Converter | None = None
+    ) -> None:
         self._site = site
-        self._events = events(seed)
+        self._events = events(seed) if converter is None else converted(events(seed), converter)
         self.rate = rate
         self._burst = burst
         self._producer = Producer(
@@ -152,3 +156,9 @@ def events(seed: int) -> Iterator[_Event]:
             if dice.random() < 0.5:
                 row = {**PATIENT_ROW, "patient_id": number, "crm_id": None}
                 yield ehr_event(number, row, "c", number)
+
+
+def converted(some: Iterator[_Event], converter: Converter) -> Iterator[_Event]:
+    """The same events, those of the EHR in Avro."""
+    for source, key, value in some:
+        yield (source, *(converter.event(key, value) if source == "ehr" else (key, value)))

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from chaos import faults_broker, faults_redis, faults_worker  # noqa: F401  # each fills the registry
+from chaos import faults_broker, faults_redis, faults_registry, faults_worker  # noqa: F401  # each fills the registry
 from chaos.fault import REGISTRY
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol, Self
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # exported, not by the letter of PEP 484
 
+from avro_kit import Converter
 from chaos.afar import Afar, from_afar
 from chaos.apart import Cost, SideBySide
 from chaos.fault import Fault
@@ -27,8 +28,11 @@ from chaos.judge import Verdict, compare_metrics, judge
 from chaos.load import Load
 from chaos.redis_server import RedisServer
 from chaos.witness import Account, await_settled, observe
+from integration.registry import ApicurioNode
 from ownership_stream.lane.failpoint import EXIT_CODE as FAILPOINT
 from ownership_stream.store import POSITION_FIELD, STATES_KEY, key_prefix
+from ownership_stream.wire.avro_wire import wire_of
+from ownership_stream.wire.registry import Registry, http
 
 DEADLINE: Final = 120.0
 POLL_SECONDS: Final = 0.1
@@ -59,7 +63,8 @@ class Run:
     """One run. `workers` are those started, dead ones included; `scrapes` what each showed last on /metrics.
 
     `seed` makes the load, `rate` its events a second, those of each `burst` seconds given together. `said` overrides
-    settings of the installation. `first` workers are there from the start.
+    settings of the installation. `first` workers are there from the start. With a `registry` all is in
+    Avro: our topics, and what the EHR's connector writes.
     """
 
     def __init__(
@@ -72,9 +77,11 @@ class Run:
         replication: int = 1,
         rate: float = 120.0,
         burst: float = BURST_SECONDS,
+        registry: ApicurioNode | None = None,
         **said: Any,
     ) -> None:
         self.cluster = cluster
+        self.registry = registry
         self.seed = seed
         self.redis = RedisServer()
         self.workers: list[WorkerProcess] = []
@@ -89,7 +96,7 @@ class Run:
         self._burst = burst
         # As many of each source: a topic with few partitions is shared out among few workers only.
         self._shape = {"partitions": partitions, "source_partitions": partitions, "replication": replication}
-        self._said = {**SETTINGS, **said}
+        self._said = {**SETTINGS, **({} if registry is None else avro(registry)), **said}
         self._decided = 0
         self._uncertain = False
         self._lifts: list[Callable[[], None]] = []
@@ -114,7 +121,9 @@ class Run:
                 }
             )
             exits.callback(self._offsets.close)
-            self.load = Load(self.site, self.seed, rate=self._rate, burst=self._burst)
+            self.load = Load(
+                self.site, self.seed, rate=self._rate, burst=self._burst, converter=self._converter()
+            )
             exits.callback(self._end)
             for _ in range(self._first):
                 self.start_worker()
@@ -126,6 +135,11 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._exits.close()
+
+    def _converter(self) -> Converter | None:
+        if self.registry is None:
+            return None
+        return Converter(Registry(http(self.registry.url)), self.site.sources["ehr"])
 
     def _end(self) -> None:
         for worker in self.workers:
@@ -263,14 +277,14 @@ class Run:
         """Lifts all faults, lets everything settle, stops all workers and judges; once per run."""
         self._come_to_rest()
         self.witness = observe(self.site, self.load.given)
-        return judge(self.witness, self.site.stages)
+        return judge(self.witness, self.site.stages, wire=wire_of(self.site.settings))
 
     def finish_apart(self, processes: int) -> tuple[Verdict, Cost]:
         """The same of a run whose log fits no memory: so many processes read and judge it, partition by partition."""
         self._come_to_rest()
         self.witness = from_afar(self.site, self.load.given)
         with SideBySide(processes, self.witness, self.site.settings) as hands:
-            verdict = judge(self.witness, self.site.stages, hands)
+            verdict = judge(self.witness, self.site.stages, hands, wire_of(self.site.settings))
         return verdict, hands.cost
 
     def _come_to_rest(self) -> None:
@@ -343,6 +357,11 @@ class Run:
 def counts(page: str) -> list[str]:
     """The lines of /metrics that say how often something happened."""
     return [line for line in page.splitlines() if line.startswith("ownership_") and "_total" in line]
+
+
+def avro(registry: ApicurioNode) -> dict[str, Any]:
+    """The settings by which all is written in Avro; short like `SETTINGS`."""
+    return {"wire": "avro", "registry_url": registry.url, "registry_timeout_seconds": 1.0}
 
 
 def asleep(worker: WorkerProcess) -> bool:

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avro_kit import Shelf, registry
 from chaos.apart import SideBySide
 from chaos.clinic import ehr_event
 from chaos.columns import Partition, Place, Receipts
 from chaos.counted import is_control
 from chaos.invented import (
     CHANGES,
+    DOCUMENTS,
     SETTINGS,
     STAGES,
     STATES,
@@ -28,8 +30,11 @@ from chaos.invented import (
 )
 from chaos.judge import Verdict, compare_metrics, judge
 from chaos.witness import Cache, Fed, Witness
+from ownership_stream import assembly
 from ownership_stream.lane.contract import Record, StepResult
+from ownership_stream.settings import WireFormat
 from ownership_stream.store import due_of
+from ownership_stream.wire.avro_wire import wire_of
 from source_kit import PATIENT_ROW
 
 LETTERS = SETTINGS.topic_dead_letters
@@ -121,6 +126,18 @@ def test_batches_decide_like_their_records_one_by_one() -> None:
     for seed in range(10, 13):
         verdict = judge(story(seed, events=400).witness(), STAGES)
         assert verdict.ok, str(verdict)
+
+
+def test_a_history_in_avro_is_read_as_the_setting_says() -> None:
+    """A tick in Avro is an input of its own to who reads Avro, and nobody's record to who reads JSON."""
+    settings = SETTINGS.model_copy(update={"wire": WireFormat.AVRO})
+    known = registry(Shelf())
+    stages, wire = assembly.stages(settings, *DOCUMENTS, known), wire_of(settings, registry=known)
+    witness = story(5, stages=stages, wire=wire).witness()
+    verdict = judge(witness, stages, wire=wire)
+    assert verdict.ok, str(verdict)
+    assert {b"\0"} == {(record.value or b"")[:1] for record in witness.records[SETTINGS.topic_apply("crm")]}
+    assert ["surplus"] == words(judge(witness, stages))
 
 
 def test_each_partition_is_read_by_itself_and_once() -> None:

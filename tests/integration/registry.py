@@ -1,4 +1,4 @@
-"""A real schema registry for tests: Apicurio, in memory, as a process of its own, from Maven Central.
+"""A real schema registry for tests: Apicurio, as a process of its own, from Maven Central.
 
 It speaks Confluent's protocol at `/apis/ccompat/v7`. The archive is fetched once and cached beside the broker's jars.
 Knows nothing of what is tested.
@@ -9,12 +9,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGCONT, SIGKILL, SIGSTOP
 from time import monotonic, sleep
 from urllib.request import urlopen
 
@@ -22,7 +20,7 @@ from integration.kafka_process import kept_port
 
 VERSION = "2.6.13.Final"
 ARTIFACT = f"io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 END_SECONDS = 30.0
 
 
@@ -45,10 +43,10 @@ def cached_registry() -> Path:
 
 @dataclass
 class ApicurioNode:
-    """One registry: `start` it, `kill` it. It keeps its port and, as it works in memory, forgets its schemas.
+    """One registry: `start` it, `kill` it, `pause` it. It keeps its port, and its schemas with their numbers.
 
-    The numbers that it gives begin anew with each start, so a test that kills it registers its schemas again in the
-    same order, or means to show what becomes of numbers that nobody knows.
+    By itself this build of Apicurio keeps all in memory; here its database is a file, as what a registry holds must
+    outlive it.
     """
 
     folder: Path
@@ -66,10 +64,15 @@ class ApicurioNode:
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
-        """Starts it; returns when it answers."""
+        """Starts it on what it held before, unless it is there; returns when it answers."""
+        if self.running:
+            return
         [runner] = cached_registry().rglob("apicurio-registry-app-*-runner.jar")
         java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         java += [f"-Dquarkus.http.port={self.port}", "-Dquarkus.http.host=127.0.0.1"]
+        database = f"jdbc:h2:file:{self.folder / 'schemas'};WRITE_DELAY=0;FILE_LOCK=NO"
+        # On a busy machine its first connection takes longer than the five seconds that it would wait.
+        java += [f"-Dquarkus.datasource.jdbc.url={database}", "-Dquarkus.datasource.jdbc.acquisition-timeout=120"]
         java += ["-Djava.util.logging.manager=org.jboss.logmanager.LogManager", "-jar", str(runner)]
         ward = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         command = [*ward, *java]
@@ -80,9 +83,21 @@ class ApicurioNode:
 
     def kill(self) -> None:
         """`kill -9`; returns when it is gone. Does nothing to one that is gone."""
-        if self.process is not None and self.running:
-            self.process.send_signal(SIGKILL)
+        self._signal(SIGKILL)
+        if self.process is not None:
             self.process.wait(END_SECONDS)
+
+    def pause(self) -> None:
+        """SIGSTOP: it takes connections and answers nobody."""
+        self._signal(SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT: it answers again."""
+        self._signal(SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if self.process is not None and self.running:
+            self.process.send_signal(number)
 
     def _await_answer(self) -> None:
         deadline = monotonic() + START_SECONDS
@@ -94,14 +109,3 @@ class ApicurioNode:
                 if monotonic() > deadline or not self.running:
                     raise
             sleep(0.1)
-
-
-@contextmanager
-def registry_in_java(folder: Path) -> Iterator[ApicurioNode]:
-    """A registry that answers, for as long as it is needed; its log is in the folder."""
-    node = ApicurioNode(folder)
-    try:
-        node.start()
-        yield node
-    finally:
-        node.kill()

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -54,6 +55,15 @@ def test_schemas_that_name_each_other_for_ever_are_refused() -> None:
 
     with pytest.raises(BadSchemaError, match=r"names others more than 64 deep"):
         registry(shelf).schema(number)
+
+
+@pytest.mark.parametrize(("types", "due"), [((200, ["AVRO"]), BadSchemaError), ((404, None), UnavailableError)])
+def test_a_guid_that_a_registry_cannot_be_asked_for_is_no_reason_to_wait(types: Any, due: type[Exception]) -> None:
+    """One that does not speak of GUIDs never will; but a 404 of something that is no registry may pass."""
+    answers = {"schemas/types": types}
+    known = Registry(lambda path, _: answers.get(path, (404, {"error_code": 404, "message": "HTTP 404 Not Found"})))
+    with pytest.raises(due, match="knows no schemas by GUID" if due is BadSchemaError else "status 404"):
+        known.schema(UUID(int=7))
 
 
 @pytest.mark.parametrize("references", [["x"], 7, [{"name": "n.R"}, None]])
@@ -143,6 +153,15 @@ def test_a_schema_of_ours_is_registered_once() -> None:
 
     assert [1, 1, 2] == [known.register(subject, text) for subject in ("a-value", "a-value", "b/c-value")]
     assert ["subjects/a-value/versions", "subjects/b%2Fc-value/versions"] == shelf.asked
+
+
+def test_two_workers_that_make_a_subject_at_the_same_time_get_one_number() -> None:
+    """One of them is told 409, that it is there already; asked again, it is told the number."""
+    shelf = Shelf()
+    answers = iter([(409, {"error_code": 409, "message": "already exists"})])
+    known = Registry(lambda path, body: next(answers, None) or shelf.ask(path, body))
+
+    assert 1 == known.register("s", "{}")
 
 
 def test_a_schema_of_ours_that_the_registry_refuses_lets_lanes_wait() -> None:

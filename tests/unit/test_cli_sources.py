@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
+from avro_kit import EhrTopic, Shelf, serving
 from kept_kit import kept_servers
 from matrices import PATIENT, ROOT
 from ownership_stream.cli import run
@@ -207,6 +208,28 @@ def test_a_topic_is_read_to_its_newest_records_and_left_as_it_is(
     code, out = checked(capsys, "--topic", topic, "--records", str(30 * PARTITIONS))
     assert ExitCode.OK == code, out
     assert "source ehr (debezium postgresql): 30 records" in out
+
+
+def test_a_topic_in_avro_is_read_through_the_registry(
+    servers: Embedded, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the setting `registry_url`; without one the records are no JSON, and the finding says what to set."""
+    topic, shelf = "sample.avro.patient", Shelf()
+    ehr = EhrTopic(shelf)
+    AdminClient({"bootstrap.servers": servers.bootstrap, "log_level": 0}).list_topics(topic, timeout=10)
+    producer = Producer({"bootstrap.servers": servers.bootstrap, "log_level": 0})
+    for i in range(30):
+        producer.produce(topic, ehr.event(whole("u", i, {})), ehr.key, 1)
+    assert 0 == producer.flush(30)
+    monkeypatch.setenv("OWNERSHIP_BROKERS", servers.bootstrap)
+    code, out = checked(capsys, "--source", "ehr", "--topic", topic)
+    assert ExitCode.PROBLEMS == code
+    assert "set `registry_url`" in " ".join(out.split())
+    with serving(shelf) as url:
+        monkeypatch.setenv("OWNERSHIP_REGISTRY_URL", url)
+        code, out = checked(capsys, "--source", "ehr", "--topic", topic)
+    assert ExitCode.OK == code, out
+    assert "30 Debezium envelopes; 30 with a schema" in out
 
 
 def test_the_page_shows_the_command_and_its_findings() -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ownership_stream import sources
-from ownership_stream.assembly import topics_read
+from ownership_stream.assembly import source_decoder, topics_read
 from ownership_stream.cli import Session, pass_session, setting_flags
 from ownership_stream.errors import BadInputError, ExitCode
 from ownership_stream.looking import reach
@@ -25,6 +25,8 @@ from ownership_stream.sources.advice import Finding, findings
 from ownership_stream.sources.opened import FORMS
 from ownership_stream.sources.result import IGNORED, REASONS
 from ownership_stream.sources.sample import Column, Sample, TableSample, examine
+from ownership_stream.wire.registry import registry_of
+from ownership_stream.wire.sampled import Sampled
 
 RECORDS = 1000
 STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
@@ -65,16 +67,19 @@ def check(
     matrix = load(settings.matrix_path)
     mapping = _mapping(settings, matrix, source, topic)
 
+    registry = registry_of(settings)
+    as_json = None if registry is None else Sampled(registry)
+
     def make(one: Mapping) -> sources.Decoder:
-        return sources.decoder(one, matrix, epoch=settings.source_epoch.get(one.source, 0))
+        return source_decoder(settings, matrix, one, registry)
 
     topics = [topic] if topic else topics_read(settings, mapping)
     if file is not None:
-        examined = examine(from_file(file, records, topics[0]), mapping, matrix, make)
+        examined = examine(from_file(file, records, topics[0]), mapping, matrix, make, as_json)
     else:
         with reach(settings) as broker:
             read = chain.from_iterable(from_topic(broker, one, records, oldest=oldest) for one in topics)
-            examined = examine(read, mapping, matrix, make)
+            examined = examine(read, mapping, matrix, make, as_json)
     sample, found = examined.report(), findings(examined)
     data = msgspec.to_builtins(sample) | {"findings": msgspec.to_builtins(found)}
     session.emit(data, lambda: _page(sample, found))

@@ -32,6 +32,7 @@ SchemaName = int | UUID
 MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 # Confluent's own words for "there is no such thing", beside the status 404: subject, version, schema.
 NOT_FOUND: Final = frozenset({40401, 40402, 40403})
+GUIDS: Final = "schemas/guids/"
 REFERENCES: Final = 64
 MAX_ANSWER: Final = 16 * 1024 * 1024
 # For so long a schema that is not there is not asked for again, and a registry that is away is not asked anything.
@@ -91,7 +92,11 @@ class Registry:
             known = self._numbers.get((subject, schema))
             if known is not None:
                 return known
-            status, answer = self._asked(f"subjects/{quote(subject, safe='')}/versions", {"schema": schema})
+            path = f"subjects/{quote(subject, safe='')}/versions"
+            status, answer = self._asked(path, {"schema": schema})
+            if status == HTTPStatus.CONFLICT:
+                # Two workers make a subject at the same time, and one is told that it is there already.
+                status, answer = self._asked(path, {"schema": schema})
             number = answer.get("id") if isinstance(answer, dict) else None
             if status != HTTPStatus.OK or type(number) is not int:
                 raise UnavailableError(f"schema registry: refuses our schema for `{subject}` ({_said(status, answer)})")
@@ -103,7 +108,7 @@ class Registry:
         if failed is not None and self._clock() < failed.until:
             raise failed.error
         try:
-            return self._read(self._found(f"schemas/ids/{name}" if isinstance(name, int) else f"schemas/guids/{name}"))
+            return self._read(self._found(f"schemas/ids/{name}" if isinstance(name, int) else f"{GUIDS}{name}"))
         except (UnknownSchemaError, BadSchemaError) as error:
             if len(self._unknown) >= MOST_UNKNOWN:
                 self._unknown.clear()
@@ -134,9 +139,19 @@ class Registry:
         status, answer = self._asked(path, None)
         if status == HTTPStatus.NOT_FOUND and isinstance(answer, dict) and answer.get("error_code") in NOT_FOUND:
             raise UnknownSchemaError(f"the schema registry has no `{path}`")
+        if status == HTTPStatus.NOT_FOUND and path.startswith(GUIDS) and self._is_there():
+            raise BadSchemaError(
+                "the schema registry knows no schemas by GUID: let the connector's converter write the schema's number "
+                "before the body (`PrefixSchemaIdSerializer`)"
+            )
         if status != HTTPStatus.OK or not isinstance(answer, dict):
             raise UnavailableError(f"schema registry: no schema at `{path}` ({_said(status, answer)})")
         return answer
+
+    def _is_there(self) -> bool:
+        """Whether a registry answers at the address: who says 404 without its words may be something else."""
+        status, answer = self._asked("schemas/types", None)
+        return status == HTTPStatus.OK and isinstance(answer, list) and "AVRO" in answer
 
     def _asked(self, path: str, body: Any) -> tuple[int, Any]:
         if self._away is not None and self._clock() < self._away.until:
