@@ -12,7 +12,7 @@ from ownership_stream.errors import BadInputError
 from ownership_stream.matrix.compile import load_document
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.matrix.lint import lint
-from ownership_stream.settings import Mode, Settings, WireFormat
+from ownership_stream.settings import Mode, Settings
 from ownership_stream.sources import IGNORED, REASONS, Mapping, Writer
 from ownership_stream.steps import DEAD_LETTER_REASONS, DecideStep, IntakeStep, MatchStep, SourceDecoder, Topics
 from ownership_stream.store import RedisStore
@@ -104,9 +104,10 @@ def _unmakeable(settings: Settings, matrix: Matrix, mappings: Collection[Mapping
     In Avro a topic has one schema of keys, and a row that is still to be made has none of these keys.
     """
     for mapping in mappings:
-        if settings.wire is WireFormat.AVRO and mapping.apply_form == "json" and mapping.system in matrix.creates:
+        form = mapping.apply_form or settings.wire.value
+        if form.startswith("avro") and mapping.system in matrix.creates:
             yield (
-                f"setting `wire`: the matrix has records made in `{mapping.system}`, which Avro cannot address: "
+                f"system `{mapping.system}`: the matrix has records made there, which Avro cannot address: "
                 f"set `apply as: json with schema` in the mapping of source `{mapping.source}`"
             )
 

@@ -59,8 +59,8 @@ _COUNTING: Final = """\
         self._transact(answer.result, end)
         failpoint(self.id.stage, "6-commit")
         committed = monotonic()
-        self._stand.next = end
         try:
+            self._stand.next = end
             self._save(answer.result)
             failpoint(self.id.stage, "7-save")
         finally:
@@ -152,8 +152,8 @@ MUTATIONS: Final = (
         self._count(uncertain)
         self._transact(answer.result, end)
         failpoint(self.id.stage, "6-commit")
-        self._stand.next = end
         try:
+            self._stand.next = end
             self._save(answer.result)
             failpoint(self.id.stage, "7-save")
         finally:

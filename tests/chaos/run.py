@@ -121,9 +121,7 @@ class Run:
                 }
             )
             exits.callback(self._offsets.close)
-            self.load = Load(
-                self.site, self.seed, rate=self._rate, burst=self._burst, converter=self._converter()
-            )
+            self.load = Load(self.site, self.seed, rate=self._rate, burst=self._burst, converter=self._converter())
             exits.callback(self._end)
             for _ in range(self._first):
                 self.start_worker()

@@ -56,7 +56,7 @@ def test_records_to_be_made_are_not_written_in_avro(place: Path) -> None:
     spoil(place / "patient.yaml", ("{name: EHR, create: never}", "{name: EHR, create: at in_care}"))
     said = {"wire": "avro", "registry_url": "http://registry:8081"}
     advice = "set `apply as: json with schema` in the mapping of source `ehr`"
-    refusal = f"setting `wire`: the matrix has records made in `ehr`, which Avro cannot address: {advice}"
+    refusal = f"system `ehr`: the matrix has records made there, which Avro cannot address: {advice}"
     assert [refusal] == refused(place, **said)
     spoil(place / "sources" / "ehr.yaml", ("system: ehr\n", "system: ehr\napply as: json with schema\n"))
     assemble(settings(matrix_path=place / "patient.yaml", sources_path=place / "sources", **said))

@@ -217,7 +217,7 @@ def test_a_decimal_that_did_not_change_is_in_no_record_with_changed_columns() ->
 @pytest.mark.parametrize("wire_word", ["json", "avro"])
 def test_each_systems_form_is_its_mappings_and_else_the_settings(wire_word: str) -> None:
     """One system's records in Avro and another's in JSON, whatever our own topics are in."""
-    settings = load(flags={"wire": wire_word, "registry_url": "http://127.0.0.1:9"}, environ={}).settings
+    settings = Settings.model_validate({"wire": wire_word, "registry_url": "http://127.0.0.1:9"})
     known = registry(Shelf())
     writers = {
         form or "none": Writer(msgspec.structs.replace(EHR, system="ehr", apply_form=form), MATRIX)
@@ -241,7 +241,7 @@ def test_a_form_in_avro_without_a_registry_is_refused_at_start() -> None:
     with pytest.raises(
         BadInputError, match="`apply as: avro with changed columns` of system `ehr` needs `registry_url`"
     ):
-        apply_wires(load(environ={}).settings, {"ehr": writer}, JSON, None)
+        apply_wires(Settings(), {"ehr": writer}, JSON, None)
 
 
 def test_a_column_that_the_system_is_never_sent_is_in_no_apply_record() -> None:

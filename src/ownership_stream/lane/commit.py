@@ -283,8 +283,8 @@ class Lane:
         self._transact(answer.result, end)
         failpoint(self.id.stage, "6-commit")
         committed = monotonic()
-        self._stand.next = end
         try:
+            self._stand.next = end
             self._save(answer.result)
             failpoint(self.id.stage, "7-save")
         finally:
