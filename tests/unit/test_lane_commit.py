@@ -27,6 +27,7 @@ from lane_kit import (
 )
 from ownership_stream.errors import UnavailableError
 from ownership_stream.lane import Batch, Control, LaneBrokenError, LaneRefusedError, Record
+from ownership_stream.lane import commit
 from ownership_stream.lane import failpoint as failpoints
 from ownership_stream.store import MemoryStore, Position, StoreAwayError, key_prefix
 
@@ -73,6 +74,18 @@ def test_a_stage_without_states_keeps_its_control_record_in_the_shared_topic() -
 
     assert [b"__lane:intake:ownership.changes:0"] == [line.key for line in kafka.logs[LANES, 0]]
     assert [b"1 a"] == kafka.values(OUTPUT)
+
+
+def test_what_was_committed_counts_where_the_lane_was_closed_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that stops waits for a batch only so long; what Kafka has of it happened all the same."""
+    kafka, notes = MemoryKafka(), Notes()
+    changes(kafka, [b"a"])
+    lane = new_lane(kafka, MemoryStore(), CountingStep(), notes)
+    lane.start()
+    monkeypatch.setattr(commit, "failpoint", lambda _, point: lane.close() if point == "6-commit" else None)
+    with pytest.raises(LaneBrokenError, match="no standing"):
+        lane.process(feed(kafka, 0, 1))
+    assert {("changes",): 1} == dict(notes.counts)
 
 
 def test_what_is_already_settled_is_cut_off() -> None:
