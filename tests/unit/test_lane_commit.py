@@ -26,8 +26,7 @@ from lane_kit import (
     work_off,
 )
 from ownership_stream.errors import UnavailableError
-from ownership_stream.lane import Batch, Control, LaneBrokenError, LaneRefusedError, Record
-from ownership_stream.lane import commit
+from ownership_stream.lane import Batch, Control, LaneBrokenError, LaneRefusedError, Record, commit
 from ownership_stream.lane import failpoint as failpoints
 from ownership_stream.store import MemoryStore, Position, StoreAwayError, key_prefix
 

@@ -64,7 +64,7 @@ def change_message(change: Change, wire: Wire = JSON) -> Message:
 
 def sighting_message(sighting: Sighting, change: Change, wire: Wire = JSON) -> Message:
     """A sighting for ``ownership.matches``, keyed by its match key; ``change`` is the create that it is of."""
-    identity = f"{change.id}:{sighting.about}"
+    identity = f"{change.id}:{sighting.key}"
     return _message("sighting", identity, sighting.key, sighting, change, wire, at=change.at)
 
 
