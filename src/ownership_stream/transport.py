@@ -8,6 +8,8 @@ Between `begin` and `end` of a partition its batches are *one flow*: each begins
 the lane sees a gap if anything gets lost between here and there. This module knows nothing of lanes or steps.
 """
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping, MutableSet, Sequence
 from itertools import count
 from time import time
@@ -40,6 +42,7 @@ FETCH_PARTITIONS: Final = 8
 FIRST_ROW_BYTES: Final = 8_000
 # How many rows at most where the setting is absent.
 FIRST_ROWS: Final = 10_000
+_log = logging.getLogger("ownership_stream.transport")
 
 
 class _Flow:
@@ -203,6 +206,11 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         fetcher = consumer._fetcher  # noqa: SLF001  # as the driver does
         if consumer._closed or fetcher is None or fetcher._closed:  # noqa: SLF001  # as the driver does
             raise ConsumerStoppedError
+        if fetcher._fetch_task.done():  # noqa: SLF001  # aiokafka itself never looks
+            # It asserts that a partition fails once at a time, and ends where one fails at two brokers: nothing more
+            # would be fetched, with no lag and no error. What was fetched and not handed over is fetched again.
+            _log.warning("the client's fetching had ended, and begins anew")
+            fetcher._fetch_task = asyncio.create_task(fetcher._fetch_requests_routine())  # noqa: SLF001  # as above
         with fetcher._subscriptions.fetch_context():  # noqa: SLF001  # as the driver does
             try:
                 fetched = await fetcher.fetched_records(self._open, timeout=timeout, max_records=self.limits.rows)

@@ -189,6 +189,24 @@ def test_an_offset_out_of_range_makes_the_lane_look_again(mock_stream: Stream) -
     assert exactly_once(VALUES[:100], keys=1) == mock_stream.outputs()
 
 
+def test_fetching_that_ended_within_the_client_begins_anew(mock_stream: Stream) -> None:
+    """A routine of aiokafka can end with an error that nobody asks for; the worker would be ready for ever."""
+    mock_stream.feed(VALUES[:50], partition=0, keys=1)
+    notes = Notes()
+
+    async def story(worker: Worker) -> None:
+        await until(lambda: notes.counts["changes",] == 50)
+        thread = _consumer_of(worker.app)._thread
+        fetching = thread._ensure_consumer()._fetcher._fetch_task
+        thread.thread_loop.call_soon_threadsafe(fetching.cancel)
+        await until(fetching.done)
+        mock_stream.feed(VALUES[50:100], partition=0, keys=1)
+        await until(lambda: notes.counts["changes",] == 100)
+
+    run(story, mock_stream, [Stage(mock_stream.step(), [mock_stream.changes])], notes)
+    assert exactly_once(VALUES[:100], keys=1) == mock_stream.outputs()
+
+
 def test_a_partition_that_is_not_ours_cannot_be_begun(mock_stream: Stream) -> None:
     """A lane that starts while its partition is taken away finds out, instead of reading another's."""
 
