@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from ownership_stream.decide import decide
 from ownership_stream.matrix.compiled import Field, Matrix
 from ownership_stream.model import Change, Decision, Evidence, Op, RecordState, SystemState, Value
+from ownership_stream.resolve import KIND_OF, edition
 
 START = 1_772_452_800_000
 MINUTE = 60_000
@@ -74,6 +75,23 @@ class Record:
         self.count += 1
         said = {"id": f"c{self.count}", "record": "r1", "kind": kind, "system": system, "received": self.now}
         return self.decide(msgspec.convert(said, Change))
+
+    def ask(self, field: str, action: str, *, by: str = "clinical_ops", **said: Any) -> Decision:
+        """A person in an escalation owner's role asks something of a field's case, as it stands now.
+
+        What is said overrides: `case`, `edition`, `system`, `value`, `to` of the ask, anything else of the change.
+        """
+        self.count += 1
+        state = self.state or RecordState()
+        case = state.cases.get(field)
+        known = {} if case is None else {"case": case.id, "edition": edition(state, case)}
+        about = {name: said.pop(name) for name in ("case", "edition", "system", "value", "to") if name in said}
+        change = {
+            "id": f"c{self.count}", "record": "r1", "kind": KIND_OF[action], "received": self.now, "at": self.now,
+            "actor": f"{by} person", "role": by, "origin": "person", "reason": "looked at it",
+            "ask": {"case": "none", "action": action} | known | about,
+        }  # fmt: skip
+        return self.decide(msgspec.convert(change | said, Change))
 
     def decide(self, change: Change) -> Decision:
         """Decide a change as it stands."""

@@ -93,6 +93,24 @@ flows = st.builds(
     Step, kind=st.sampled_from(["pause", "resume", "resume"]), target=st.sampled_from(["", EHR, CRM]), after=GAPS
 )
 
+asks = st.builds(
+    Step,
+    kind=st.just("ask"),
+    source=st.integers(0, 1),
+    cells=st.tuples(st.tuples(st.just(0), st.sampled_from([0, 1, 1, 2, 3, 9]))),
+    actor=st.sampled_from([0, 1, 2, 3, 4, 5, 2, 2, 6, 9]),
+    action=st.sampled_from(
+        ["accept", "accept", "keep", "keep", "set", "set", "dismiss", "assign", "comment", "reveal"]
+    ),
+    reading=st.sampled_from(["now", "now", "now too", "before"]),
+    reason=st.sampled_from(["given", "given", "given", "none", "blank"]),
+    target=st.sampled_from(["medical_lead", "medical_lead", "clinical_ops", ""]),
+    pick=st.integers(0, 3),
+    whole=st.booleans(),
+    after=GAPS,
+    withheld=WITHHELD,
+)
+
 COLUMN = {source: {one: number for number, one in enumerate(source.columns)} for source in SOURCES}
 """Where a row has a column."""
 
@@ -188,9 +206,8 @@ one_step = st.one_of(
     repeats,
     *[ticks] * 2,
     *[flows] * 2,
+    asks,
 )
-bursts = st.one_of(*[st.lists(one_step, min_size=1, max_size=6)] * 4, quarrels(), groups(), rivals(), moves())
-
 EVERY = tuple((n, 1 + n % 2) for n in range(1, 11))
 ARRIVES = Step("write", source=0, cells=((0, 0), *EVERY), actor=6)
 CHART = Step("write", source=1, cells=tuple((n, 1) for n in range(2, 12)), actor=0, reason="given")
@@ -241,6 +258,67 @@ makings = st.lists(
     ),
     min_size=1,
     max_size=8,
+)
+
+
+OWNERS = {
+    "date_of_birth": "clinical_ops", "medication_plan": "medical_lead", "care_stage": "growth_ops",
+    "legal_name": "clinical_ops", "weight": "clinical_ops", "follow_up": "clinical_ops", "nickname": "support_lead",
+    "contact_preference": "support_lead", "city": "support_lead", "": "medical_lead",
+}  # fmt: skip
+"""Fields that are made a case of, and whose it is then."""
+LOOK = Step("ask", action="reveal", actor=2)
+
+
+def openings(name: str, draw: st.DrawFn) -> list[Step]:
+    """Steps that are likely to leave an open case of the field."""
+    value = draw(st.sampled_from([0, 1, 2, 3]))
+    tie: Literal["same", "future"] = draw(st.sampled_from(["same", "future"]))
+    stage = draw(st.sampled_from([5, 5, 4]))
+    known: dict[str, list[Step]] = {
+        "": [CHART, Step("delete", source=1)],
+        "care_stage": [Step("write", source=0, cells=((0, stage),), actor=6)],
+        "date_of_birth": [Step("write", source=1, cells=(cell(1, "date_of_birth", 0),), actor=6)],
+        "city": [Step("write", source=0, cells=(cell(0, "city", 0),), actor=6)],
+        "medication_plan": [Step("write", source=1, cells=(cell(1, "medication_plan", value),), actor=1)],
+        "follow_up": [
+            Step("write", source=2, cells=((0, 1),), actor=0, evidence="now"),
+            Step("write", source=3, cells=((0, 2),), actor=4, evidence=tie),
+        ],
+        "legal_name": [Step("write", source=1, cells=(cell(1, "legal_name", value),), actor=6), CARE],
+    }
+    if name in known:
+        return known[name]
+    paused = Step("pause", target=draw(st.sampled_from(["", EHR])))
+    return [paused, Step("write", source=1, cells=(cell(1, name, value),), actor=6)]
+
+
+@st.composite
+def disputes(draw: st.DrawFn) -> list[Step]:
+    """Something becomes somebody's case; they read it, perhaps something happens, and they decide it, perhaps twice."""
+    name = draw(st.sampled_from(sorted(OWNERS)))
+    found = [*openings(name, draw), LOOK]
+    found += draw(st.lists(st.one_of(writes, writes, echoes, ticks, flows, deletes), max_size=1))
+    for _ in range(draw(st.integers(1, 3))):
+        ask = draw(asks)
+        rightful = draw(st.integers(0, 3)) > 0
+        does = st.sampled_from(["accept", "keep", "set"] if name else ["dismiss"])
+        found.append(
+            Step(
+                "ask", source=ask.source, cells=ask.cells, withheld=ask.withheld, pick=ask.pick, whole=ask.whole,
+                action=draw(does) if rightful else ask.action,
+                actor=2 if rightful else ask.actor,
+                reason="given" if rightful else ask.reason,
+                target=draw(st.sampled_from([OWNERS[name], "medical_lead"])) if rightful else ask.target,
+                reading=ask.reading,
+            )
+        )  # fmt: skip
+        found += draw(st.lists(st.one_of(echoes, echoes, ticks, writes, flows), max_size=3))
+    return found
+
+
+bursts = st.one_of(
+    *[st.lists(one_step, min_size=1, max_size=6)] * 4, quarrels(), groups(), rivals(), moves(), *[disputes()] * 2
 )
 
 

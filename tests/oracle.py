@@ -2,8 +2,9 @@
 
 The oracle keeps one record in plain dicts and lists (``oracle_record.py``), knows only the types of ``model`` and
 ``matrix.compiled``, and walks the numbered steps of section 2 one function each, with the sentence it stands for beside
-it. Steps 10 to 14 and section 3 are in ``oracle_rules.py``, what follows from a decision in ``oracle_follow.py``. It
-shares no line with the implementation on purpose: where both agree, two readings of the rules agree.
+it. Steps 10 to 14 and section 3 are in ``oracle_rules.py``, what follows from a decision in ``oracle_follow.py``, what
+people ask of cases in ``oracle_ask.py``. It shares no line with the implementation on purpose: where both agree, two
+readings of the rules agree.
 """
 
 from collections.abc import Iterator
@@ -11,20 +12,21 @@ from dataclasses import replace
 from typing import Literal
 
 import oracle_rules
-from oracle_follow import Consequences
+from oracle_ask import Asks
 from oracle_record import Case, Current, Expected, Guard, Row, Seat, Write, canonical
 from oracle_rules import Verdict
 from ownership_stream.matrix.compiled import Field, Grant
 from ownership_stream.model import Change, Evidence, Value
 
 
-class Oracle(Consequences):
+class Oracle(Asks):
     """The record's history so far, fed one change at a time."""
 
     def feed(self, change: Change, withheld: frozenset[str] = frozenset()) -> Expected:
         """Decide one change and say what must follow from it."""
         self.begin(change, withheld)
         kinds = {"row": self.row_event, "tick": self.tick, "pause": self.pause, "resume": self.resume}
+        kinds |= dict.fromkeys(("resolve", "assign", "comment"), self.ask)
         kinds[change.kind]()
         self.step_16_close()
         self.make_records()
@@ -435,6 +437,14 @@ class Oracle(Consequences):
             self.paused = False
         self.sweep = True
         self.redecide()
+
+    def ask(self) -> None:
+        """“A person asks something of an open case”; a stage by it “brings what a stage brings”."""
+        self.answer = self.answer_ask()
+        self.quiet = self.answer[0] not in {"accepted", "kept", "set", "dismissed"}
+        if self.stage_became_known:
+            self.seed_late()
+            self.redecide()
 
     def redecide(self) -> None:
         """“… decided again by steps 8 to 14; what is not applied by it stays queued under its new reason or…”."""

@@ -32,6 +32,8 @@ class Consequences(Record):
         self.changed: set[str] = set()
         self.first_seeds: set[str] = set()
         self.ended: set[str] = set()
+        self.insisted: set[str] = set()
+        self.answer: tuple[str, str] | None = None
         self.unseen: set[Key] = set()
         self.care_start_applied = self.stage_became_known = self.sweep = self.appeared = self.quiet = False
         for case in self.cases.values():
@@ -66,6 +68,7 @@ class Consequences(Record):
                 care_started=self.care_started,
                 ended_overrides=self.ended,
                 unseen=self.unseen,
+                answer=self.answer,
             )
         )
 
@@ -168,7 +171,9 @@ class Consequences(Record):
             or seat.requested.get(name) != self.before[system].requested.get(name)
             for system, seat in self.seats.items()
         )
-        return moved or name in self.changed or name in self.redecided or bool(ended - {"noop", "replay"})
+        return (
+            moved or name in self.changed | self.insisted or name in self.redecided or bool(ended - {"noop", "replay"})
+        )
 
     def baseline_differences(self) -> None:
         """“Where it sets the first, what the others show differently…”; so when a snapshot makes a system present."""
@@ -180,9 +185,11 @@ class Consequences(Record):
                     seat.baseline.add(name)
 
     def handover(self, name: str) -> None:
-        """“The owner-to-be shows another value and nothing is outstanding there → a case ``handover``”."""
+        """“Shows nothing → … refused no longer; it shows another value and nothing is outstanding there → a case”."""
         system = self.owner(name)
         self.seats[system].baseline.discard(name)
+        if name in self.current and self.seats[system].present and self.seats[system].shown.get(name) is None:
+            self.seats[system].refused.pop(name, None)
         if name not in self.current or self.seats[system].out.get(name):
             return
         if self.seats[system].shown.get(name) is not None and not self.agrees(system, name):
@@ -218,19 +225,20 @@ class Consequences(Record):
         moved = self.expected(system, name) != self.expected_before[system, name]
         flying = seat.out.get(name, [])[-1:]
         given = handed and system == self.owner(name) and seat.shown.get(name) is None
-        if given or (name in self.changed and moved and name not in seat.baseline):
+        asked = (name in self.changed and moved) or (name in self.insisted and seat.present)
+        if given or (asked and name not in seat.baseline):
             if not flying or flying[0].value != self.expected(system, name):
                 self.send(system, name, "change")
             return
         if seat.out.get(name) or name in self.cases or name in seat.baseline or not seat.present:
             return
         refused = seat.refused.get(name, ("", 0))[0]
-        if refused and system == self.owner(name):
+        if refused and refused != "resolved" and system == self.owner(name):
             if refused != "not_validated" and spec.restore:
                 self.open_case(name, "unattested")
         elif (handed and system == self.owner(name)) or name in self.changed or (self.sweep and not refused):
             self.send(system, name, "change")
-        elif spec.restore and self.sendable(system):
+        elif (spec.restore or refused == "resolved") and self.sendable(system):
             if self.guards[name].restores >= 3:
                 self.open_case(name, "oscillation")
             else:

@@ -129,6 +129,7 @@ class Expected:
     care_started: int | None
     ended_overrides: set[str]
     unseen: set[Key]
+    answer: tuple[str, str] | None = None
 
 
 def canonical(value: Value) -> Value:

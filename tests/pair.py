@@ -16,6 +16,7 @@ from oracle_record import Expected, canonical
 from ownership_stream.decide import decide
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Change, Decision, Evidence, RecordState, SystemState, Value
+from ownership_stream.resolve import edition
 from source_rows import Clinic, Step, line
 
 NOBODY: frozenset[str] = frozenset()
@@ -56,9 +57,12 @@ class Pair:
         carried = len(change.fields) + len(change.compared) + len(change.requests)
         assert carried == len(decision.outcomes) + decision.noops, f"the accounting is not closed{self.history()}"
         self.adopt_change_ids(decision.state)
+        if decision.answer is not None:
+            self.ends[decision.answer.outcome, decision.answer.reason] += 1
         self.ends.update((one.outcome, one.reason) for one in (*decision.outcomes, *decision.redecided))
         self.made.update(one.system for one in decision.sends if one.kind == "create")
         self.state = decision.state
+        self.read_cases()
         self.packed.append(pack(decision))
         return decision
 
@@ -72,6 +76,15 @@ class Pair:
     def history(self) -> str:
         """The changes so far, a line each."""
         return "\nafter\n  " + "\n  ".join(self.told)
+
+    def read_cases(self) -> dict[str, tuple[str, str]]:
+        """Somebody reads every open case: field -> its id and its edition; the oracle keeps what it saw of them."""
+        if self.state is None:
+            return {}
+        found = {name: (case.id, edition(self.state, case)) for name, case in self.state.cases.items()}
+        for name, reading in found.items():
+            self.oracle.read(name, *reading)
+        return found
 
     # ------------------------------------------------------------------------ what a clinic resolves steps against
 
@@ -147,4 +160,5 @@ def laid_out(matrix: Matrix, decision: Decision, change: Change) -> Expected:
         care_started=state.care_started,
         ended_overrides=set(decision.ended_overrides),
         unseen={(one.field, one.request) for one in (*decision.outcomes, *decision.redecided) if one.unseen},
+        answer=None if decision.answer is None else (decision.answer.outcome, decision.answer.reason),
     )

@@ -19,7 +19,8 @@ import msgspec
 from oracle_record import canonical
 from ownership_stream.decide import decide
 from ownership_stream.matrix.compiled import Summary
-from ownership_stream.model import Change, Decision, Evidence, RecordState, SystemState, Value
+from ownership_stream.model import Ask, Change, Decision, Evidence, RecordState, SystemState, Value
+from ownership_stream.resolve import edition, offers
 from small_matrix import CRM, EHR, MATRIX
 from source_rows import ACTORS, DOMAIN, SOURCES, START, SUMMARIES, Actor, Column, Source, coerced, line
 
@@ -154,6 +155,24 @@ class World:
         if marker is not None:
             row.attributes["marker"] = marker
         row.changed, row.at = True, self.now
+
+    def resolve(self, name: str, action: Literal["accept", "keep", "set"]) -> Decision | None:
+        """The escalation owner decides the field's case, if there is one, as it is now; any offer, or any value."""
+        case = self.state.cases.get(name) if self.state is not None else None
+        if self.state is None or case is None:
+            return None
+        found = offers(MATRIX, self.state, case)
+        system = self.random.choice(found).system if found else EHR
+        value = self.random.choice(DOMAIN[name])
+        self.number += 1
+        ask = Ask(case=case.id, action=action, edition=edition(self.state, case), system=system, value=value)
+        change = Change(
+            id=f"p{self.number}", record="r", kind="resolve", at=self.now, actor="ola", role=case.owner,
+            origin="person", reason="asked", ask=ask,
+        )  # fmt: skip
+        decision = self.decide(change)
+        self.sent, self.events = {}, 0
+        return decision
 
     # ------------------------------------------------------------------------------------------ connectors and network
 

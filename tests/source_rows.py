@@ -11,7 +11,8 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from ownership_stream.matrix.compiled import Summary
-from ownership_stream.model import Change, Evidence, Origin, Scalar, Value
+from ownership_stream.model import Action, Ask, Change, Evidence, Origin, Scalar, Value
+from ownership_stream.resolve import KIND_OF
 from small_matrix import CRM, EHR, MATRIX
 
 START = 1_000_000_000_000
@@ -96,7 +97,7 @@ ACTORS = (
     Actor(None, None, "automation"),
 )
 
-Kind = Literal["write", "echo", "snapshot", "delete", "duplicate", "old", "tick", "pause", "resume"]
+Kind = Literal["write", "echo", "snapshot", "delete", "duplicate", "old", "tick", "pause", "resume", "ask"]
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,9 @@ class Step:
     after: int = 1_000
     withheld: frozenset[str] = frozenset()
     target: str = ""
+    action: Action = "keep"
+    reading: Literal["now", "now too", "before"] = "now"
+    """What an ask goes by: the case as it is, or as it was when somebody read it last."""
 
 
 class Sent(Protocol):
@@ -146,6 +150,9 @@ class View(Protocol):
     def sent_to(self, system: str) -> Mapping[str, list[Any]]:
         """What is outstanding in a system, by field."""
 
+    def read_cases(self) -> Mapping[str, tuple[str, str]]:
+        """The id and the edition of every open case, by field."""
+
 
 @dataclass
 class RowContent:
@@ -166,6 +173,8 @@ class Clinic:
         self.delivered: list[Change] = []
         self.now = START
         self.number = 0
+        self.read: dict[str, tuple[str, str]] = {}
+        """Every case that somebody has read, as it was when they last did."""
 
     def change(self, step: Step, view: View) -> Change | None:
         """The change that a step comes to, or nothing where there is nothing to echo, delete or repeat."""
@@ -180,6 +189,8 @@ class Clinic:
                 found = self.again(step)
             case "echo":
                 found = self.echo(step, view)
+            case "ask":
+                found = self.ask(step, view)
             case "delete":
                 found = self.delete(WITH_MOVED[step.source])
             case _:
@@ -197,6 +208,40 @@ class Clinic:
             return None
         one = self.delivered[-1 - step.pick % len(self.delivered)]
         return one if step.kind == "duplicate" else msgspec.structs.replace(one, id=f"c{self.number}")
+
+    def ask(self, step: Step, view: View) -> Change | None:
+        """A person asks something of a case that is open, or that was when they read it."""
+        before, now = dict(self.read), dict(view.read_cases())
+        self.read |= now
+        known = before if step.reading == "before" else now
+        if not known:
+            return None
+        name = sorted(known)[step.pick % len(known)]
+        case, edition = known[name]
+        who = ACTORS[step.actor]
+        column: Column = ("field", name)
+        choice = step.cells[0][1] if step.cells else 1
+        ask = Ask(
+            case=case,
+            action=step.action,
+            edition=edition,
+            system=(CRM, EHR)[step.source % 2],
+            value=self.chosen(CONTACT, column, choice, view) if name else "x",
+            to="Ida" if step.whole else "",
+        )
+        reason = {"none": None, "blank": " "}.get(step.reason, "asked")
+        roles = ("clinical_ops", "medical_lead", "growth_ops", "support_lead")
+        return Change(
+            id=f"c{self.number}",
+            record="r",
+            kind=KIND_OF[step.action],
+            actor=who.name,
+            role=step.target or roles[step.actor % len(roles)],
+            origin=who.origin,
+            reason=reason,
+            at=self.now,
+            ask=ask,
+        )
 
     def delete(self, source: Source) -> Change | None:
         """The row is deleted; what it held is gone."""
@@ -371,6 +416,10 @@ def coerced_text(value: Scalar) -> Scalar:
 
 def line(change: Change) -> str:
     """A change on one line."""
+    if change.ask is not None:
+        ask = change.ask
+        words = f"{ask.action} {ask.case} {ask.edition[:4]} {ask.system} {short(ask.value)}"
+        return f"{change.id} {change.received - START:>9} {words} by {change.role}, reason={change.reason!r}"
     if change.kind != "row":
         return f"{change.id} {change.received - START:>9} {change.kind} {change.system or 'record'}"
     words = [

@@ -13,6 +13,7 @@ from ownership_stream.identity import partition_of
 from ownership_stream.lane.contract import Output, Record, StepResult
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Change, Decision, Evidence, FieldState, RecordState, SystemState, Value
+from ownership_stream.resolve import edition
 from ownership_stream.sources import Writer
 from ownership_stream.steps import DecideStep, Topics, unpack
 from ownership_stream.store import due_of
@@ -176,6 +177,10 @@ class _Seen:
     def sent_to(self, system: str) -> Mapping[str, list[Any]]:
         """What is outstanding in a system."""
         return {name: list(sent) for name, sent in self._system(system).outstanding.items()}
+
+    def read_cases(self) -> Mapping[str, tuple[str, str]]:
+        """The id and the edition of every open case."""
+        return {name: (case.id, edition(self._state, case)) for name, case in self._state.cases.items()}
 
     def _field(self, name: str) -> FieldState:
         return self._state.fields.get(name, FieldState())

@@ -10,12 +10,14 @@ from typing import Final
 from ownership_stream.creation import is_under_way
 from ownership_stream.draft import grant_kind
 from ownership_stream.matrix.compiled import Matrix
-from ownership_stream.model import CaseEvent, Change, Decision, Outcome, RecordState
+from ownership_stream.model import Answer, CaseEvent, Change, Decision, Outcome, RecordState
 from ownership_stream.outcomes import ATTEMPTS
 
 Counts = Counter[tuple[str, ...]]
 
-CLOSINGS: Final = frozenset({"converged", "superseded"})
+CLOSINGS: Final = frozenset({"converged", "superseded", "resolved"})
+RESOLUTION: Final = "resolution"
+"""The grant that a resolution against the owner's value counts under as a manual override."""
 
 
 def account(counts: Counts, matrix: Matrix, before: RecordState | None, change: Change, decision: Decision) -> None:
@@ -33,6 +35,8 @@ def account(counts: Counts, matrix: Matrix, before: RecordState | None, change: 
         counts["restores", field, target] += 1
     for event in decision.cases:
         _case(counts, event, change.received, system)
+    if decision.answer is not None:
+        _answer(counts, matrix, decision.answer)
     if is_created(before, change, decision) and not is_ours(before, change):
         counts["records_created", system] += 1
 
@@ -47,6 +51,14 @@ def _attempt(counts: Counts, matrix: Matrix, system: str, outcome: Outcome) -> N
     applied_by_person = outcome.outcome == "applied" and outcome.origin == "person"
     if applied_by_person and matrix.fields[name].protected and grant_kind(outcome.grant) in ("secondary", "override"):
         counts["overrides", name, outcome.grant] += 1
+
+
+def _answer(counts: Counts, matrix: Matrix, answer: Answer) -> None:
+    """No attempt: what people asked of cases is counted by itself, and where it went against the owner's value."""
+    counts["resolutions", answer.outcome, answer.reason] += 1
+    field = matrix.fields.get(answer.field)
+    if answer.against_owner and field is not None and field.protected:
+        counts["overrides", field.name, RESOLUTION] += 1
 
 
 def _case(counts: Counts, event: CaseEvent, now: int, system: str) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ownership_stream.creation import is_under_way, overdue
-from ownership_stream.draft import LANDING_TIME, NOTHING, Draft, Nothing, view_of, without
+from ownership_stream.draft import JUDGED, LANDING_TIME, NOTHING, Draft, Nothing, view_of, without
 from ownership_stream.matrix.compiled import Field
 from ownership_stream.model import Case, Sent, SystemState, Value
 
@@ -92,6 +92,8 @@ def _settle(draft: Draft, key: str, system: SystemState, field: Field, expected:
 def _is_kept(draft: Draft, key: str, system: SystemState, field: Field) -> bool:
     """Whether a disagreement is not restored: left by the matrix, pending, or a case as the owner itself shows it."""
     refused = system.refused.get(field.name)
+    if refused is not None and refused.reason == JUDGED:
+        return False
     if not field.restore:
         return True
     if key != draft.owner(field) or refused is None:

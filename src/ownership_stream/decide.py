@@ -31,6 +31,7 @@ from ownership_stream.model import (
     SystemState,
     Value,
 )
+from ownership_stream.resolve import answer
 from ownership_stream.rules import BY_EVIDENCE, RULES, by_owner
 from ownership_stream.speaking import forget, hear
 
@@ -85,6 +86,8 @@ def _decision(draft: Draft) -> Decision:
         draft.restored,
         draft.redecided,
         next_due(draft),
+        None,
+        draft.answer,
     )
 
 
@@ -362,7 +365,8 @@ def _decide_again(draft: Draft) -> None:
             continue
         standing = [proposal for proposal in case.proposals if draft.stands(case.field, proposal)]
         if not standing:
-            draft.close_case(case.field, "converged")
+            if case.reason == "stage" or not any(draft.systems[one.system].paused for one in case.proposals):
+                draft.close_case(case.field, "converged")
         elif not draft.systems[standing[-1].system].paused:
             _redecide(draft, case, Write.again(field, standing[-1]))
 
@@ -456,6 +460,14 @@ def _resume(draft: Draft) -> None:
     create(draft)
 
 
+def _ask(draft: Draft) -> None:
+    """A person asks something of a case; what they resolve takes effect as a write does."""
+    if answer(draft):
+        _follow_the_stage(draft)
+        close(draft)
+        create(draft)
+
+
 def _match(draft: Draft) -> None:
     """The record probably exists already: a person looks; what is written to it goes its way meanwhile.
 
@@ -511,4 +523,7 @@ KINDS: Final[dict[str, Callable[[Draft], None]]] = {
     "match": _match,
     "candidate": _match,
     "reread": _reread,
+    "resolve": _ask,
+    "assign": _ask,
+    "comment": _ask,
 }

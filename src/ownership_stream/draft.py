@@ -14,8 +14,10 @@ from msgspec.structs import replace
 
 from ownership_stream.matrix.compiled import Field, Grant, Matrix, Phase, Summary, View
 from ownership_stream.model import (
+    Answer,
     Case,
     CaseEvent,
+    CaseWord,
     Change,
     Evidence,
     FieldState,
@@ -44,6 +46,8 @@ LANDING_TIME: Final = 15 * 60 * 1000
 NO_CURRENT: Final = FieldState()
 STAGES_KEPT: Final = 16
 PROPOSALS_KEPT: Final = 8
+JUDGED: Final = "resolved"
+"""Why a value is refused that a person has decided against; whatever it was refused for before."""
 
 V = TypeVar("V")
 
@@ -152,6 +156,8 @@ class Draft:
     """An applied write of this event starts care."""
     stage_learned = False
     """The stage became known for the first time: what waited for it is decided again."""
+    answer: Answer | None = None
+    """How what a person asked of a case ended."""
 
     def __init__(self, matrix: Matrix, state: RecordState, change: Change, withheld: frozenset[str]) -> None:
         self.matrix = matrix
@@ -163,6 +169,7 @@ class Draft:
         self.stages = state.stages
         self.care_started = state.care_started
         self.paused = state.paused
+        self.assigned = state.assigned
         self.systems = state.systems.copy()
         self.fields = state.fields
         self.cases = state.cases
@@ -223,13 +230,20 @@ class Draft:
 
     def set_current(self, name: str, new: FieldState) -> None:
         """A field's new current value: landings accepted and differences excused for the old one end here."""
-        self.put(name, new)
+        self.insist(name, new)
+        for key, system in self.systems.items():
+            if name in system.accepted:
+                mine = self.system(key)
+                mine.accepted = without(mine.accepted, name)
+
+    def insist(self, name: str, current: FieldState) -> None:
+        """Have every system sent the current value that shows another: differences excused so far end here."""
+        self.put(name, current)
         self.asked += (name,)
         self.touch(name)
         for key, system in self.systems.items():
-            if name in system.accepted or name in system.baseline:
+            if name in system.baseline:
                 mine = self.system(key)
-                mine.accepted = without(mine.accepted, name)
                 mine.baseline = tuple(field for field in mine.baseline if field != name)
 
     def refuse(self, write: Write) -> None:
@@ -239,6 +253,13 @@ class Draft:
             system = self.system(write.source.system)
             seen = self.current(name).version if write.seen else -1
             system.refused = {**system.refused, name: Refused(write.reason, seen)}
+
+    def judge(self, key: str, name: str) -> None:
+        """A person has judged the system's refused value: it is written over, in the owner's system too."""
+        refused = self.systems[key].refused.get(name)
+        if refused is not None:
+            mine = self.system(key)
+            mine.refused = {**mine.refused, name: Refused(JUDGED, refused.seen)}
 
     def forgive(self, key: str, name: str) -> None:
         """The system's shown value of the field is refused no longer, and no baseline difference."""
@@ -282,18 +303,19 @@ class Draft:
         self._put_case("opened", opened)
         return False
 
-    def alter_case(self, how: Literal["changed", "escalated"], case: Case) -> None:
-        """An open case in a new form: escalated, or with the other reason that a re-decision gave it."""
+    def alter_case(self, how: Literal["changed", "escalated", "assigned"], case: Case) -> None:
+        """An open case in a new form: escalated, or with the other reason that a re-decision gave it; or assigned."""
         self._put_case(how, case)
 
-    def close_case(self, name: str, how: Literal["converged", "superseded"]) -> None:
+    def close_case(self, name: str, how: Literal["converged", "superseded", "resolved"]) -> None:
         """Close the field's case where one is open."""
         case = self.cases.get(name)
         if case is not None:
             self.cases = without(self.cases, name)
+            self.assigned = without(self.assigned, name)
             self.case_events += (CaseEvent(how, case),)
 
-    def _put_case(self, how: Literal["opened", "joined", "changed", "escalated"], case: Case) -> None:
+    def _put_case(self, how: CaseWord, case: Case) -> None:
         self.cases = {**self.cases, case.field: case}
         self.case_events += (CaseEvent(how, case),)
 
@@ -327,6 +349,7 @@ class Draft:
             self.cases,
             self.paused,
             self.speaking,
+            self.assigned,
         )
 
 

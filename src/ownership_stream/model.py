@@ -23,6 +23,11 @@ Value = Scalar | dict[str, Scalar]
 
 Origin = Literal["person", "automation"]
 Op = Literal["c", "u", "d", "r"]
+Kind = Literal[
+    "row", "tick", "pause", "resume", "reset_breaker", "match", "candidate", "reread", "resolve", "assign", "comment"
+]
+Action = Literal["accept", "keep", "set", "dismiss", "assign", "comment", "reveal"]
+"""What a person can do about a case: the first four resolve it."""
 
 STATE_FORMAT: Final = 1
 """Format version of a packed ``RecordState``; a reader refuses any other."""
@@ -39,6 +44,24 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     at: int | None = None
 
 
+class Ask(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person asks of an open case (section 2, *Resolution*); who asks and why stands with the change.
+
+    ``value`` counts for ``set`` (canonical, ``None`` clears), ``system`` for ``accept``, ``to`` for ``assign``.
+    """
+
+    case: str
+    """The case's id."""
+    action: Action
+    edition: str = ""
+    """``resolve.edition`` of the case as it was read."""
+    system: str = ""
+    """The system whose value is accepted."""
+    value: Value = None
+    to: str = ""
+    """Who is to look after the case; empty: nobody."""
+
+
 class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """One record of ``ownership.changes``: a row event, a tick, or a person's control event.
 
@@ -53,10 +76,8 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forb
     id: str
     """UUIDv5 over the source's own coordinates; the same for a connector's duplicate."""
     record: str
-    kind: Literal["row", "tick", "pause", "resume", "reset_breaker", "match", "candidate", "reread"] = "row"
-    """A person's resolution, a merge and an identity link will enter here too; until then they are not words of the
-    wire.
-    """
+    kind: Kind = "row"
+    """A merge and an identity link will enter here too; until then they are not words of the wire."""
     system: str = ""
     row: str = ""
     op: Op = "u"
@@ -94,6 +115,8 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forb
     """Of a row that is one of several of its record: the table (``<source>/<table>``), of which one row speaks."""
     rank: tuple[int, ...] | None = None
     """Beside ``among``: where the row stands among them, the greatest speaks; ``None``: it does not stand at all."""
+    ask: Ask | None = None
+    """Of ``resolve``, ``assign`` and ``comment``: what a person asks of a case."""
     source_version: str = ""
     """The source's version in its own words (``"0:24023119:24023128"``), for the apply record and for people."""
     trace: dict[str, str] = {}
@@ -264,7 +287,9 @@ class RecordState(msgspec.Struct, array_like=True, gc=False):
     """By field; ``""`` for the record itself."""
     paused: bool = False
     speaking: dict[str, Speaking] = {}
-    """By table (``Change.among``). The last of all: it is not written where it is empty (``wire.pack_state``)."""
+    """By table (``Change.among``). This and what follows is not written where it is empty (``wire.pack_state``)."""
+    assigned: dict[str, str] = {}
+    """By field: who was asked to look after its open case."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -307,11 +332,26 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     """The reason that came with the write, where this event applied it."""
 
 
-class CaseEvent(msgspec.Struct, frozen=True, gc=False):
-    """A case was ``opened``, ``joined``, ``changed`` its reason, ``escalated``, ``converged`` or was ``superseded``."""
+CaseWord = Literal["opened", "joined", "changed", "escalated", "assigned", "converged", "superseded", "resolved"]
 
-    event: Literal["opened", "joined", "changed", "escalated", "converged", "superseded"]
+
+class CaseEvent(msgspec.Struct, frozen=True, gc=False):
+    """What happened to a case: the last three of the words end it."""
+
+    event: CaseWord
     case: Case
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """The one end of what a person asked of a case; ``(outcome, reason)`` is a row of ``outcomes.ANSWERS``."""
+
+    outcome: str
+    reason: str = ""
+    field: str = ""
+    case: Case | None = None
+    """The case as it was before; ``None``: there was none of that id any more."""
+    against_owner: bool = False
+    """The resolved value is another than the one that the owner's system shows."""
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -338,3 +378,5 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """When the record wants its next tick; 0: never."""
     said: Change | None = None
     """Of a row that is one of several: what was decided, which is what they say by this change as one row."""
+    answer: Answer | None = None
+    """How what a person asked of a case ended; ``None``: nobody asked anything."""

@@ -130,6 +130,36 @@ CASE_REASONS: Final[dict[str, Meaning]] = {
 }
 """Reason -> meaning, for everything that waits in a queue."""
 
+ANSWERS: Final[dict[tuple[str, str], Meaning]] = {
+    ("accepted", ""): Meaning("the value of a system was accepted: it is the current {label}"),
+    ("kept", ""): Meaning("the current {label} was kept, and every system that shows another is sent it"),
+    ("set", ""): Meaning("another value was set: it is the current {label}"),
+    ("dismissed", "duplicate"): Meaning("the record is no duplicate"),
+    ("dismissed", "link_candidate"): Meaning("the records of both systems are not the same person"),
+    ("dismissed", "absent"): Meaning("the record's deletion was meant"),
+    ("dismissed", "failed"): Meaning("the failed decision was looked at"),
+    ("assigned", ""): Meaning("the case was assigned"),
+    ("commented", ""): Meaning("the comment was written down"),
+    ("revealed", ""): Meaning("the values of the case were shown"),
+    ("changed meanwhile", ""): Meaning("the case is not as it was read any more", "look at it again, then decide"),
+    ("changed meanwhile", "closed"): Meaning("the case is not open any more", "nothing is left to decide"),
+    ("refused", "not_a_person"): Meaning("only a person with a name decides a case", "say who decides"),
+    ("refused", "not_the_owner"): Meaning(
+        "only the case's escalation owner decides it, or one above in the chain", "ask {escalation}, or assign it"
+    ),
+    ("refused", "reason_required"): Meaning("a reason is asked for here", "say why"),
+    ("refused", "no_current_value"): Meaning(
+        "there is no current {label} that could be kept", "accept a value, or set one"
+    ),
+    ("refused", "not_offered"): Meaning(
+        "the system offers no {label} that could be accepted", "look at what the case offers, or set a value"
+    ),
+    ("refused", "value"): Meaning("{label} cannot have that value", "set one that the matrix knows"),
+    ("refused", "not_possible"): Meaning("that cannot be done with this case", "look at what the case offers"),
+    ("failed", ""): Meaning("an internal error stopped it; nothing was changed", "replay the dead letter"),
+}
+"""``(outcome, reason)`` of what a person asked of a case -> its meaning; nothing else is ever answered."""
+
 ATTEMPTS: Final = frozenset({"applied", "rejected", "queued"})
 """Outcomes that count as write attempts (section 5)."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ownership_stream.matrix.compiled import Matrix
-from ownership_stream.model import Case, CaseEvent, Change, Decision, FieldState, Outcome, RecordState, Value
+from ownership_stream.model import Answer, Case, CaseEvent, Change, Decision, FieldState, Outcome, RecordState, Value
 from ownership_stream.outcomes import CASE_REASONS, OUTCOMES, Meaning, in_words
 from ownership_stream.wire import (
     JSON,
@@ -24,6 +24,11 @@ from ownership_stream.wire import (
 
 CONFLICTS = frozenset({"rejected", "queued", "failed"})
 BY_MATRIX = "matrix"
+MASK = "•••"
+"""What stands for a critical field's value on ``ownership.resolutions``, which is kept for long and read by many."""
+ENDED = frozenset({"converged", "superseded"})
+TAKEN = frozenset({"accepted", "set"})
+"""Answers by which a person's value became the current one."""
 
 
 class Reports:
@@ -37,7 +42,7 @@ class Reports:
 
     def tells(self, decision: Decision) -> bool:
         """Whether there is anything to tell: most decisions apply something, or change nothing."""
-        if decision.cases or decision.redecided or decision.ended_overrides:
+        if decision.cases or decision.redecided or decision.ended_overrides or decision.answer is not None:
             return True
         for outcome in decision.outcomes:  # noqa: SIM110  # one outcome is the rule, and `any` costs more than a loop
             if outcome.unseen or outcome.outcome in CONFLICTS:
@@ -62,7 +67,12 @@ class Reports:
             yield self._case(change, decision, event)
 
     def resolutions(self, before: RecordState | None, change: Change, decision: Decision) -> Iterator[Message]:
-        """What the matrix settled by itself: unseen values replaced, overrides ended, cases closed."""
+        """How a person's ask was answered; and what the matrix settled by itself.
+
+        That is unseen values replaced, overrides ended, cases closed or passed on.
+        """
+        if decision.answer is not None:
+            yield self._answer(before, change, decision, decision.answer)
         for outcome in (*decision.outcomes, *decision.redecided):
             if outcome.outcome == "applied" and (outcome.unseen or outcome.field in decision.ended_overrides):
                 how = "override ended" if outcome.field in decision.ended_overrides else "applied"
@@ -110,8 +120,29 @@ class Reports:
             advice=advice,
             current=current.value,
             current_version=current.version,
+            assigned=decision.state.assigned.get(name),
             wire=self._wire,
         )
+
+    def _answer(self, before: RecordState | None, change: Change, decision: Decision, answer: Answer) -> Message:
+        """A person's own resolution, or what else they asked of a case."""
+        name, ask, case = answer.field, change.ask, answer.case
+        ended = case is not None and name not in decision.state.cases
+        record = msgspec.structs.replace(
+            self._record(before, change, decision, name, answer.outcome, case=case),
+            actor=change.actor or "",
+            role=change.role,
+            grant=_current(decision.state, name).grant if answer.outcome in TAKEN else "",
+            stage=decision.state.stages[-1][1] if decision.state.stages else None,
+            case_id=None if ask is None else ask.case,
+            action="" if ask is None else ask.action,
+            why=change.reason,
+            answer=answer.reason,
+            source="" if ask is None else ask.system,
+            to="" if ask is None else ask.to,
+            took=max(0, change.received - case.opened) if case is not None and ended else None,
+        )
+        return resolution_record(self._context(change), record, self._wire)
 
     def _resolution(
         self,
@@ -123,9 +154,25 @@ class Reports:
         outcome: Outcome | None = None,
         case: Case | None = None,
     ) -> Message:
-        context = self._context(change)
+        record = self._record(before, change, decision, name, how, outcome, case)
+        return resolution_record(self._context(change), record, self._wire)
+
+    def _record(
+        self,
+        before: RecordState | None,
+        change: Change,
+        decision: Decision,
+        name: str,
+        how: str,
+        outcome: Outcome | None = None,
+        case: Case | None = None,
+    ) -> Resolution:
+        """What every resolution says, under the matrix's own name."""
         field = self._matrix.fields.get(name)
-        record = Resolution(
+        masks = field is not None and field.critical
+        was, now = _current(before, name).value, _current(decision.state, name).value
+        took = case is not None and how in ENDED
+        return Resolution(
             record=change.record,
             field=name,
             label=self._label(name),
@@ -135,8 +182,8 @@ class Reports:
             rule=field.rule if field is not None else "",
             grant=outcome.grant if outcome is not None else "",
             stage=outcome.stage if outcome is not None else None,
-            before=_current(before, name).value,
-            after=_current(decision.state, name).value,
+            before=masked(was) if masks else was,
+            after=masked(now) if masks else now,
             version=decision.state.version,
             change_id=change.id,
             case_id=case.id if case is not None else None,
@@ -144,8 +191,9 @@ class Reports:
             at=change.received,
             mode=self._mode,
             revision=self._matrix.revision,
+            took=max(0, change.received - case.opened) if case is not None and took else None,
+            masked=masks,
         )
-        return resolution_record(context, record, self._wire)
 
     def _context(self, change: Change) -> Context:
         return Context(change, self._mode, self._matrix.revision, self._systems)
@@ -160,6 +208,13 @@ class Reports:
         if field is None:
             return meaning.sentence, meaning.advice
         return in_words(self._matrix, field, meaning, system, care_started=decision.state.care_started is not None)
+
+
+def masked(value: Value) -> Value:
+    """What may be told of a value to those who may not see it: whether there is one, and of which parts."""
+    if isinstance(value, dict):
+        return {part: None if piece is None else MASK for part, piece in value.items()}
+    return None if value is None else MASK
 
 
 def _current(state: RecordState | None, name: str) -> FieldState:

@@ -26,7 +26,7 @@ from ownership_stream.identity import change_id, partition_of
 from ownership_stream.lane.contract import LaneRefusedError, Output, Record, StepResult
 from ownership_stream.matches import Match, Seen, Sighting, match_keys, sight
 from ownership_stream.matrix.compiled import Matrix
-from ownership_stream.model import Change, Decision, Outcome, RecordState
+from ownership_stream.model import Answer, Change, Decision, Outcome, RecordState
 from ownership_stream.regimes import Regime, Regimes, continued
 from ownership_stream.reports import Reports
 from ownership_stream.sources.guard import traced
@@ -388,7 +388,8 @@ def failed(matrix: Matrix, before: RecordState | None, change: Change) -> Decisi
     draft = Draft(matrix, RecordState() if before is None else before, change, frozenset())
     if "" not in draft.cases:
         draft.open_case("", "failed", matrix.fields[matrix.stages.field].escalation)
-    return Decision(draft.to_state(), outcomes, cases=draft.case_events, due=next_due(draft))
+    answer = None if change.ask is None else Answer("failed")
+    return Decision(draft.to_state(), outcomes, cases=draft.case_events, due=next_due(draft), answer=answer)
 
 
 def packed(state: RecordState, due: int) -> bytes:

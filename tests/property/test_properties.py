@@ -1,7 +1,10 @@
 """What must hold of every history and in any weather: accounting, determinism, termination and convergence."""
 
+from typing import Literal
+
+import hypothesis.strategies as st
 import msgspec
-from hypothesis import given
+from hypothesis import event, given
 
 from histories import histories
 from ownership_stream.decide import decide
@@ -64,3 +67,31 @@ def test_no_disagreement_is_silent(life: Life) -> None:
     assert not world.outstanding(), f"something is still outstanding{world.told_so_far()}"
     assert [] == list(world.silent_disagreements()), world.told_so_far()
     assert [] == list(world.misremembered()), world.told_so_far()
+
+
+@given(life=lives(), actions=st.lists(st.sampled_from(["accept", "keep", "set"]), min_size=1, max_size=4))
+def test_systems_end_at_what_people_resolve_or_a_case_is_open(
+    life: Life, actions: list[Literal["accept", "keep", "set"]]
+) -> None:
+    """In any weather and any order: versions grow, nothing under way is sent again, no disagreement is silent."""
+    world = lived(life)
+    for action in actions:
+        for name in sorted(world.state.cases if world.state else {}):
+            before = world.state
+            decision = world.resolve(name, action) if name and before is not None else None
+            if decision is None or before is None or decision.answer is None:
+                continue
+            event(f"{decision.answer.outcome}: {decision.answer.reason}")
+            after = decision.state
+            assert decision.answer.outcome in ("accepted", "kept", "set", "refused"), world.told_so_far()
+            raised = decision.answer.outcome in ("accepted", "set")
+            assert before.version + raised == after.version
+            for send in decision.sends:
+                for field, value in send.values.items():
+                    waiting = before.systems[send.system].outstanding.get(field, ())
+                    assert not waiting or waiting[-1].value != value, world.told_so_far()
+        world.settle()
+        world.wait()
+        assert [] == list(world.silent_disagreements()), world.told_so_far()
+    assert not world.outstanding(), f"something is still outstanding{world.told_so_far()}"
+    assert max(world.sent.values(), default=0) <= MOST, world.told_so_far()

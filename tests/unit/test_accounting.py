@@ -336,3 +336,26 @@ def test_evidence_alone_is_an_attempt_and_no_conflict() -> None:
     assert [("contact_preference", "applied", "evidence")] == ends(decision)
     assert {("contact_preference", "applied", "evidence", "crm", "person"): 1} == record.last("write_attempts")
     assert {} == record.last("conflicts")
+
+
+def test_what_people_resolve_is_counted_by_its_answer_and_is_no_attempt() -> None:
+    """Figure 5; against what the owner's system shows it is a manual override as well (figure 3)."""
+    record = counted(date_of_birth=DOB)
+    queued(record)
+    record.now += 9 * MINUTE
+    record.ask("date_of_birth", "keep")
+    assert {("kept", ""): 1} == record.last("resolutions")
+    assert {("clinical_ops", "resolved"): 1} == record.last("queue_closed")
+    assert {("clinical_ops", "resolved"): 10 * 60} == record.last("queue_closed_seconds")
+    assert {("date_of_birth", "resolution"): 1} == record.last("overrides")
+    assert ({}, {}, {}) == (record.last("write_attempts"), record.last("conflicts"), record.last("outcomes"))
+
+
+def test_to_accept_what_the_owner_shows_is_no_override() -> None:
+    """Nor is what was refused."""
+    record = counted(date_of_birth=DOB)
+    queued(record)
+    record.ask("date_of_birth", "accept", by="growth_ops", system="ehr")
+    assert {("refused", "not_the_owner"): 1} == record.last("resolutions")
+    record.ask("date_of_birth", "accept", system="ehr")
+    assert ({("accepted", ""): 1}, {}) == (record.last("resolutions"), record.last("overrides"))

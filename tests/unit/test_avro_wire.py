@@ -12,7 +12,7 @@ from ownership_stream import sources
 from ownership_stream.errors import BadInputError, UnavailableError
 from ownership_stream.identity import partition_of
 from ownership_stream.matches import Sighting
-from ownership_stream.model import Change, Evidence, RecordState, Send, Sent, SystemState
+from ownership_stream.model import Ask, Change, Evidence, RecordState, Send, Sent, SystemState
 from ownership_stream.settings import Settings
 from ownership_stream.sources.encodings import Encoding
 from ownership_stream.sources.mapping import ApplyForm, Writer
@@ -86,8 +86,13 @@ def test_every_kind_of_record_comes_back_as_it_was() -> None:
     """With every kind of value, and what was left out as it is by default."""
     wire = avro_wire(Shelf())
     tick = Change(id="t", record="r", kind="tick")
+    asks = [
+        Change(id="a", record="r", kind="resolve", ask=Ask(case="c:email", action="set", edition="9f", value=value))
+        for value in ({"p": None, "q": 1}, "x", None, 81.5)
+    ]
+    changes = [CHANGE, tick, *asks]
 
-    assert [CHANGE, tick] == [wire.read_change(wire.encode(one)) for one in (CHANGE, tick)]
+    assert changes == [wire.read_change(wire.encode(one)) for one in changes]
     assert SIGHTING == wire.read_sighting(wire.encode(SIGHTING))
     assert CONFLICT == wire.read_conflict(wire.encode(CONFLICT))
     assert RESOLUTION == wire.read_resolution(wire.encode(RESOLUTION))

@@ -1035,3 +1035,15 @@ def test_a_send_names_who_wrote_what_is_sent() -> None:
     assert [("change", "nurse", "typed wrongly"), ("restore", "nurse", None)] == [
         (send.kind, send.role, send.reason) for send in (*change.sends, *restore.sends)
     ]
+
+
+def test_what_waits_for_a_paused_system_waits_on_though_it_stands_no_longer() -> None:
+    """Another resume than that system's does not settle it."""
+    record = Record(MATRIX)
+    record.control("pause", "ehr")
+    record.row("ehr", {"email": "b@x.org"}, by="nurse", op="c")
+    record.row("ehr", op="d")
+    record.control("resume")
+    assert {"email": "paused"} == record.cases()
+    record.control("resume", "ehr")
+    assert {} == record.cases()

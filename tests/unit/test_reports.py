@@ -268,6 +268,74 @@ def test_one_change_may_resolve_a_field_twice() -> None:
     assert len(ids) == len(set(ids))
 
 
+# ------------------------------------------------------------------------------------------------ people
+
+
+def test_a_resolution_says_who_what_when_why_and_how_long_it_took() -> None:
+    """Of a critical field it says that there was a value and that there is one; which, the log of changes knows."""
+    record = reported(date_of_birth=DOB)
+    opened = record.now
+    record.row("ehr", {"date_of_birth": None}, by="integration")
+    now = record.now
+    record.ask("date_of_birth", "set", value=NEW_DOB, reason="birth certificate")
+    [told] = record.resolutions
+    assert ("clinical_ops person", "clinical_ops", "set", "set", "birth certificate") == (
+        told.actor, told.role, told.action, told.outcome, told.why,
+    )  # fmt: skip
+    assert (opened, now, now - opened, "clear") == (told.opened, told.at, told.took, told.reason)
+    assert ("•••", "•••", True, "resolution: clinical_ops") == (told.before, told.after, told.masked, told.grant)
+    [case] = record.conflicts
+    assert ("resolved", "date_of_birth", told.case_id) == (case.event, case.field, case.case_id)
+    assert NEW_DOB.encode() not in b"".join(message.value or b"" for message in record.messages[1:])
+
+
+def test_values_that_are_not_critical_stand_in_a_resolution() -> None:
+    """And where a value came from that was accepted."""
+    record = reported(email="a@x.org")
+    record.control("pause", "ehr")
+    record.row("ehr", {"email": "b@x.org"}, by="nurse")
+    record.ask("email", "accept", by="support_lead", system="ehr")
+    [told] = record.resolutions
+    assert ("accepted", "a@x.org", "b@x.org", "ehr", False) == (
+        told.outcome, told.before, told.after, told.source, told.masked,
+    )  # fmt: skip
+
+
+def test_the_matrix_own_resolutions_are_masked_alike() -> None:
+    """Part by part, so that it can be told what is there."""
+    record = reported(care_stage="new_lead", legal_name=NAME)
+    decision = record.row("ehr", {"legal_name": ROE}, by="provider", reason="passport")
+    record.lands(decision, "crm")
+    record.row("crm", {"legal_name": {"family": None, "given": "Ann"}}, by="growth_ops")
+    [told] = record.resolutions
+    assert ({"family": "•••", "given": "•••"}, {"family": None, "given": "•••"}, True) == (
+        told.before, told.after, told.masked,
+    )  # fmt: skip
+
+
+def test_a_refused_resolution_is_answered_too() -> None:
+    """Nothing else is told: the case is as it was."""
+    record = reported(date_of_birth=DOB)
+    record.row("ehr", {"date_of_birth": None}, by="integration")
+    record.ask("date_of_birth", "keep", by="growth_ops")
+    [told] = record.resolutions
+    assert ("refused", "not_the_owner", "growth_ops", None) == (told.outcome, told.answer, told.role, told.took)
+    assert [] == record.conflicts
+    record.ask("date_of_birth", "keep", case="another", edition="")
+    [told] = record.resolutions
+    assert ("changed meanwhile", "closed", "another", "") == (told.outcome, told.answer, told.case_id, told.field)
+
+
+def test_who_a_case_is_assigned_to_is_told() -> None:
+    """On both topics, so that a queue made of them knows."""
+    record = reported(date_of_birth=DOB)
+    record.row("ehr", {"date_of_birth": None}, by="integration")
+    record.ask("date_of_birth", "assign", to="Ida")
+    [told], [case] = record.resolutions, record.conflicts
+    assert ("assigned", "Ida", None) == (told.outcome, told.to, told.took)
+    assert ("assigned", "Ida") == (case.event, case.assigned)
+
+
 # ------------------------------------------------------------------------------------------------ whatever happens
 
 

@@ -70,11 +70,11 @@ MISTAKES = [
     ("- {name: x, when: [{crn: {}}]}", "1:21: unknown key `crn` in an act: did you mean `crm`?"),
     (
         "- {name: x, when: [{crm: {}, after: 1m}]}",
-        "1:20: an act is one event or one of `lands`, `after`, `pause`, `resume`, not two things at once",
+        "1:20: an act is one event or one of `lands`, `after`, `pause`, `resume`, `resolve`, not two things at once",
     ),
     (
         "- {name: x, when: [{then: nothing}]}",
-        "1:20: an act is one event or one of `lands`, `after`, `pause`, `resume`, not nothing that happens",
+        "1:20: an act is one event or one of `lands`, `after`, `pause`, `resume`, `resolve`, not nothing that happens",
     ),
     ("- {name: x, when: [{crm: {emial: x}}]}", "1:27: unknown key `emial` in an event of `crm`: did you mean `email`?"),
     ("- {name: x, when: [{crm: {email: [x]}}]}", "1:34: `email` has one value, not a list"),
@@ -649,3 +649,33 @@ def test_the_schema_finds_wrong_words(text: str) -> None:
     """What an editor can know is wrong, it says."""
     plain = json.loads(json.dumps(YAML(typ="safe").load(text), default=str))
     assert list(Draft202012Validator(schema()).iter_errors(plain))
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("{case: email, by: support_lead}", "a resolution is one of `accept`, `keep`, `set`, `dismiss`"),
+        ("{case: email, keep: true, dismiss: true}", "a resolution is one of `accept`, `keep`, `set`, `dismiss`"),
+        ("{case: emial, keep: true}", "unknown field `emial`"),
+        ("{case: email, keep: true, by: support}", "unknown escalation owner `support`"),
+        ("{case: email, accept: lab}", "unknown system `lab`"),
+        ("{keep: true}", "`case`"),
+    ],
+)
+def test_a_resolution_that_is_none_is_named(said: str, error: str) -> None:
+    """With its place, like every other mistake."""
+    with pytest.raises(BadInputError) as raised:
+        read(f"- {{name: x, when: [{{resolve: {said}}}]}}")
+    assert any(error in problem for problem in raised.value.problems), raised.value.problems
+
+
+def test_an_answer_that_there_is_not_is_named() -> None:
+    """The nearest word is said."""
+    with pytest.raises(BadInputError, match="`keptt`"):
+        read("- {name: x, when: [{resolve: {case: email, keep: true}, answer: keptt}]}")
+
+
+def test_another_answer_than_the_expected_one_is_a_difference() -> None:
+    """Where no case is open there is none to decide."""
+    said = "- {name: x, when: [{resolve: {case: email, keep: true, by: support_lead}, answer: kept}]}"
+    assert [(1, "act 1: answer", "kept", "changed meanwhile closed")] == differences(said)

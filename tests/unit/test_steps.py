@@ -13,7 +13,7 @@ from ownership_stream.identity import partition_of
 from ownership_stream.lane.contract import LaneRefusedError, Output, Record, StepResult
 from ownership_stream.matches import match_keys
 from ownership_stream.matrix.compiled import Matrix
-from ownership_stream.model import STATE_FORMAT, Change, Decision, Evidence, RecordState
+from ownership_stream.model import STATE_FORMAT, Ask, Change, Decision, Evidence, RecordState
 from ownership_stream.steps import BREAKER, REGIMES, DecideStep, IntakeStep, MatchStep, unpack
 from ownership_stream.store import DUE_BYTES, due_of
 from ownership_stream.wire import JSON
@@ -518,6 +518,21 @@ def test_people_are_told_of_each_failed_field_and_of_the_case(monkeypatch: pytes
     ids = [dict(out.headers)["ce_id"] for out in on(result.outputs, TOPICS.conflicts)]
     assert len(ids) == len(set(ids))
     assert all(one.sentence and one.advice for one in told)
+
+
+def test_a_resolution_that_broke_is_answered_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was done, and who waits for the answer is told so."""
+    break_on(monkeypatch, "breaks")
+    lane = DecideLane()
+    lane.decide(row("r", 0, "crm", {"care_stage": "nurture"}, op="c"))
+    before = lane.state("r").cases["care_stage"]
+    ask = Ask(case=before.id, action="keep")
+    result = lane.decide(
+        Change(id="breaks", record="r", kind="resolve", actor="g", role="growth_ops", origin="person", ask=ask)
+    )
+    [answer] = resolutions_in(result.outputs)
+    assert ("failed", "g", before.id) == (answer.outcome, answer.actor, answer.case_id)
+    assert before == lane.state("r").cases["care_stage"]
 
 
 def test_a_second_failure_joins_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -320,6 +320,19 @@ def test_what_happens_to_lanes_is_logged_without_what_records_hold(lines: io.Str
     assert {("ownership_dead_letters_total", "internal", "decide"): 1.0}.items() <= above_zero(telemetry).items()
 
 
+def test_a_refused_resolution_is_logged(lines: io.StringIO, telemetry: Telemetry) -> None:
+    """By lane and reason; who asked stands on the topic of resolutions. What was done is no line."""
+    lane = Lane("decide", "t", 0)
+    counts = Counter({("resolutions", "refused", "not_the_owner"): 2, ("resolutions", "kept", ""): 1})
+
+    LaneTelemetry(telemetry).committed(lane, records=3, outputs=3, counts=counts, timings=Timings())
+
+    said = [line for line in logged(lines) if line["level"] == "warning"]
+    place = {"component": "lane", "stage": "decide", "topic": "t", "partition": 0}
+    event = {"event": "resolution_refused", "level": "warning", "reason": "not_the_owner", "records": 2}
+    assert [place | event] == said
+
+
 class Clock:
     """Seconds of the test's own."""
 

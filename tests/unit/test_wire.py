@@ -20,6 +20,7 @@ from ownership_stream.model import (
     RowState,
     Send,
     Sent,
+    Speaking,
     SystemState,
 )
 from ownership_stream.sources import Writer
@@ -141,6 +142,19 @@ def test_a_state_comes_back_as_it_was() -> None:
 
     assert state() == wire.unpack_state(packed)
     assert packed == wire.pack_state(wire.unpack_state(packed))
+
+
+def test_who_a_case_was_assigned_to_is_in_the_state_only_where_there_is_somebody() -> None:
+    """A state without is the bytes that it was before people could assign."""
+    nobody = state()
+    somebody = msgspec.structs.replace(nobody, assigned={"email": "Ida"})
+
+    speaking = msgspec.structs.replace(somebody, speaking={"ehr/medication": Speaking("ehr")})
+
+    for kept in (somebody, speaking):
+        assert kept == wire.unpack_state(wire.pack_state(kept))
+    assert len(msgspec.msgpack.decode(wire.pack_state(nobody))) == 8
+    assert wire.pack_state(nobody) == wire.pack_state(msgspec.structs.replace(somebody, assigned={}))
 
 
 def test_a_record_never_seen_has_a_new_state() -> None:

@@ -15,7 +15,7 @@ import msgspec
 
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.matrix.document import Place
-from ownership_stream.model import Case, Evidence, FieldState, Outcome, RecordState, Send, Value
+from ownership_stream.model import Answer, Case, Evidence, FieldState, Outcome, RecordState, Send, Value
 from ownership_stream.outcomes import ATTEMPTS
 from ownership_stream.scenarios.play import Labels, Moment, Told
 from ownership_stream.scenarios.story import (
@@ -118,7 +118,14 @@ class _Comparison:
         self.outcomes(where, expected.outcomes, _outcomes(moments), place)
         self.again(where, expected.again, _redecided(moments), place)
         self.sends(where, expected.sends, _sends(moments), expected.sends_at)
+        self.answer(where, expected.answer, moments[0].decision.answer, place)
         self.state(where, expected, state)
+
+    def answer(self, where: str, expected: tuple[str, str] | None, actual: Answer | None, place: Place) -> None:
+        """How what a person asked was answered."""
+        if expected is not None:
+            have = ABSENT if actual is None else _end(actual.outcome, actual.reason)
+            self.differ(place, f"{where}answer", _end(*expected), have)
 
     def state(self, where: str, expected: Expected, state: RecordState) -> None:
         """What the record's state should be then."""

@@ -12,7 +12,7 @@ from ownership_stream.matrix.compiled import Field
 from ownership_stream.matrix.document import Entry, Items, Leaf, Node, Place, Table
 from ownership_stream.matrix.reading import brief, nearest
 from ownership_stream.model import Evidence
-from ownership_stream.outcomes import CASE_REASONS, OUTCOMES
+from ownership_stream.outcomes import ANSWERS, CASE_REASONS, OUTCOMES
 from ownership_stream.scenarios import words
 from ownership_stream.scenarios.story import (
     Expected,
@@ -39,6 +39,7 @@ def read_expected(scene: Scene, nodes: Mapping[str, Node]) -> Expected:
         sends_at=sends.place if sends is not None else _START,
         queue=_queue(scene, queue),
         queue_at=queue.place if queue is not None else _START,
+        answer=_answer(scene, nodes.get("answer")),
         current=tuple(_current(scene, nodes.get("current"))),
         shown=tuple(
             (system, name, scene.value(scene.field(name), entry.node, system), entry.place)
@@ -158,6 +159,16 @@ def _send(scene: Scene, system: str, item: Node) -> ExpectedSend:
 
 
 # ------------------------------------------------------------------------------------------------ cases
+
+
+def _answer(scene: Scene, node: Node | None) -> tuple[str, str] | None:
+    """An answer in a word or two: ``kept``, ``refused not_the_owner``, ``changed meanwhile``."""
+    if node is None:
+        return None
+    text = scene.reader.text(node, "`answer`")
+    known = {f"{outcome} {reason}".strip(): (outcome, reason) for outcome, reason in ANSWERS}
+    word = scene.reader.word(node, "answer", known)
+    return known.get(word or text)
 
 
 def _queue(scene: Scene, node: Node | None) -> tuple[ExpectedCase, ...] | None:

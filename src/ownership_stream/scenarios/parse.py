@@ -12,10 +12,22 @@ from ownership_stream.matrix.compiled import Matrix, Summary
 from ownership_stream.matrix.document import Document, Entry, Items, Leaf, Node, read
 from ownership_stream.matrix.reading import Reader
 from ownership_stream.matrix.words import Key
-from ownership_stream.model import Evidence, Op, Value
+from ownership_stream.model import Action, Evidence, Op, Value
 from ownership_stream.scenarios import words
 from ownership_stream.scenarios.expectations import long_form, read_expected
-from ownership_stream.scenarios.story import Act, Event, Given, Landing, Position, Scenario, Step, Switch, Wait, Who
+from ownership_stream.scenarios.story import (
+    Act,
+    Event,
+    Given,
+    Landing,
+    Position,
+    Resolve,
+    Scenario,
+    Step,
+    Switch,
+    Wait,
+    Who,
+)
 from ownership_stream.scenarios.values import HOUR, Scene, evidence_words, instant, latest_instant
 
 DEFAULT_START: Final = instant("2026-03-02T12:00Z") or 0
@@ -122,7 +134,7 @@ def _step(scene: Scene, item: Node) -> Iterator[Step]:
         if nodes:
             found = "two things at once" if verbs else "nothing that happens"
             scene.reader.wrong(
-                item.place, f"an act is one event or one of `lands`, `after`, `pause`, `resume`, not {found}"
+                item.place, f"an act is one event or one of `lands`, `after`, `pause`, `resume`, `resolve`, not {found}"
             )
         return
     if verbs == ["repeat"]:
@@ -291,10 +303,35 @@ def _switched(scene: Scene, node: Node) -> str:
     return "" if system == words.RECORD else system
 
 
+def _resolve(scene: Scene, nodes: Mapping[str, Node]) -> Resolve:
+    """What a person decides: one of four things about one case."""
+    node = nodes["resolve"]
+    said = scene.table(node, "a resolution", words.RESOLVE)
+    name = scene.optional_word(said.get("case"), "field", (*scene.matrix.fields, words.RECORD)) or words.RECORD
+    flags = {word: scene.reader.flag(said.get(word), f"`{word}`", default=False) for word in ("keep", "dismiss")}
+    named: dict[Action, bool] = {
+        "accept": "accept" in said, "keep": flags["keep"], "set": "set" in said, "dismiss": flags["dismiss"],
+    }  # fmt: skip
+    found = [action for action, there in named.items() if there]
+    if len(found) != 1:
+        scene.reader.wrong(node.place, "a resolution is one of `accept`, `keep`, `set`, `dismiss`")
+    field = scene.matrix.fields.get(name)
+    return Resolve(
+        field="" if field is None else name,
+        action=found[0] if found else "keep",
+        system=scene.optional_word(said.get("accept"), "system", scene.matrix.systems) or "",
+        value=scene.value(field, said["set"]) if field is not None and "set" in said else None,
+        role=scene.optional_word(said.get("by"), "escalation owner", scene.matrix.escalations),
+        reason=_reason(scene, said.get("reason")),
+        seen=scene.reader.flag(said.get("seen"), "`seen`", default=True),
+    )
+
+
 ACTS: Final[dict[str, Callable[[Scene, Mapping[str, Node]], Act]]] = {
     "lands": _landing,
     "after": _wait,
     "pause": _pause,
     "resume": _resume,
+    "resolve": _resolve,
 }
 """The acts that are no events of a system, by their word."""

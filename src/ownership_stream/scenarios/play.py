@@ -16,9 +16,10 @@ from msgspec.structs import replace
 from ownership_stream.decide import decide
 from ownership_stream.matrix.compiled import Field, Matrix
 from ownership_stream.matrix.document import MatrixError, Mistake
-from ownership_stream.model import Change, Decision, RecordState, Send
+from ownership_stream.model import Ask, Change, Decision, RecordState, Send
+from ownership_stream.resolve import KIND_OF, edition
 from ownership_stream.scenarios.parse import is_compared
-from ownership_stream.scenarios.story import Act, Event, Given, Landing, Scenario, Step, Wait, Who
+from ownership_stream.scenarios.story import Act, Event, Given, Landing, Resolve, Scenario, Step, Wait, Who
 from ownership_stream.scenarios.words import AUTOMATED_ROLES
 
 MINUTE: Final = 60_000
@@ -200,6 +201,9 @@ class _Teller:
         elif isinstance(act, Wait):
             self.clock += act.ms
             yield from self._tell(self._control("tick", ""))
+        elif isinstance(act, Resolve):
+            self.clock += MINUTE
+            yield from self._tell(self._ask(act))
         else:
             self.clock += MINUTE
             yield from self._tell(self._control(act.kind, act.system))
@@ -216,6 +220,20 @@ class _Teller:
             },
             Change,
         )
+
+    def _ask(self, act: Resolve) -> Change:
+        """A person's ask of the case as it is; where none is open it is of none."""
+        told = self.moments or self.given
+        state = told[-1].decision.state if told else RecordState()
+        case = state.cases.get(act.field)
+        read = edition(state, case) if case is not None and act.seen else ""
+        ask = Ask(
+            case="" if case is None else case.id, action=act.action, edition=read, system=act.system, value=act.value
+        )
+        return Change(
+            id=self._id(), record=self._record(), kind=KIND_OF[act.action], at=self.clock, received=self.clock,
+            actor=act.role or "person", role=act.role, origin="person", reason=act.reason, ask=ask,
+        )  # fmt: skip
 
     def _land(self, landing: Landing) -> Generator[Change, Decision, None]:
         """What was sent first comes back as an event of the system it was sent to."""

@@ -81,6 +81,8 @@ def _act() -> Schema:
         "after": _DURATION,
         "pause": _TEXT,
         "resume": _TEXT,
+        "resolve": _object(words.RESOLVE, _resolve(), open_=False),
+        "answer": _TEXT,
         "repeat": {"type": "integer", "minimum": 1},
         "of": {"type": "array", "items": _ref("act"), "minItems": 1},
         **_expected(),
@@ -93,6 +95,14 @@ def _act() -> Schema:
     }
     act = _object({**words.STEP, **words.LANDING}, values, open_=False)
     return {**act, "additionalProperties": _ref("event")}
+
+
+def _resolve() -> dict[str, Schema]:
+    return {
+        **dict.fromkeys(("case", "by", "reason", "accept"), _TEXT),
+        **dict.fromkeys(("keep", "dismiss", "seen"), _FLAG),
+        "set": _ANY,
+    }
 
 
 def _event() -> dict[str, Schema]:

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from ownership_stream.matrix.document import Place
-from ownership_stream.model import Evidence, Op, Origin, Value
+from ownership_stream.model import Action, Evidence, Op, Origin, Value
 
 Position = Literal["next", "late", "duplicate", "none"]
 """Where an event stands among those of its row."""
@@ -92,7 +92,21 @@ class Switch(msgspec.Struct, frozen=True):
     system: str
 
 
-Act = Event | Landing | Wait | Switch
+class Resolve(msgspec.Struct, frozen=True, kw_only=True):
+    """A person decides the open case of a field; ``field`` is empty for the record's own."""
+
+    field: str
+    action: Action
+    system: str = ""
+    value: Value = None
+    role: str | None = None
+    """The escalation owner as whom they decide."""
+    reason: str | None = None
+    seen: bool = True
+    """Whether they have seen the case as it is."""
+
+
+Act = Event | Landing | Wait | Switch | Resolve
 
 
 class ExpectedOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +172,8 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     sends_at: Place = Place(1, 1)
     queue: tuple[ExpectedCase, ...] | None = None
     queue_at: Place = Place(1, 1)
+    answer: tuple[str, str] | None = None
+    """(outcome, reason) of what a person asked of a case."""
     current: tuple[ExpectedCurrent, ...] = ()
     shown: tuple[tuple[str, str, Value, Place], ...] = ()
     """(system, field, value, place)."""

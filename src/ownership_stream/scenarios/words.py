@@ -53,9 +53,21 @@ STEP: Final[Words] = {
     "after": _may("time passes, as in `15m`, and the record's tick comes"),
     "pause": _may("the system whose writes a person pauses, or `record`"),
     "resume": _may("the system whose writes a person resumes, or `record`"),
+    "resolve": _may("a person decides the case of a field"),
+    "answer": _may("how that is answered: `kept`, `accepted`, `set`, `dismissed`, `refused not_the_owner`, …"),
     "repeat": _may("how often the acts of `of` happen"),
     "of": _may("the acts to repeat"),
 } | EXPECTED
+RESOLVE: Final[Words] = {
+    "case": Key("the field whose case it is, or `record`"),
+    "by": _may("the escalation owner as whom the person decides"),
+    "reason": _may("why"),
+    "accept": _may("the system whose value is taken"),
+    "keep": _may("true: the current value stays, and is sent where another is shown"),
+    "set": _may("another value"),
+    "dismiss": _may("true: the record's own case is none"),
+    "seen": _may("false: the case has changed since the person read it"),
+}
 LANDING: Final[Words] = (
     {
         "as": _may("the fields that land differently from what was sent"),

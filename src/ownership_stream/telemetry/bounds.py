@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+from ownership_stream.accounting import RESOLUTION
 from ownership_stream.matrix.compiled import Matrix
-from ownership_stream.outcomes import CASE_REASONS, OUTCOMES
+from ownership_stream.outcomes import ANSWERS, CASE_REASONS, OUTCOMES
 from ownership_stream.telemetry.catalogue import BURIALS, Bounds
 
 
@@ -22,7 +23,9 @@ def bounds_of(matrix: Matrix, *, dead_letter_reasons: Iterable[str], ignored_rea
             for field in matrix.fields.values()
             for grant in field.grants
             if grant.kind != "owner"
-        ),
+        )
+        + tuple((field.name, RESOLUTION) for field in matrix.fields.values() if field.protected),
+        answers=tuple(ANSWERS),
         owners=tuple(matrix.escalations),
         case_reasons=tuple(CASE_REASONS),
         dead_letter_reasons=tuple(dict.fromkeys((*dead_letter_reasons, *BURIALS.values()))),

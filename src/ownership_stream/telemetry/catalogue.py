@@ -24,6 +24,7 @@ DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "origins": ("origin",),
     "owners": ("owner",),
     "case_reasons": ("reason",),
+    "answers": ("answer", "reason"),
     "closings": ("closing",),
     "send_kinds": ("kind",),
     "dead_letter_reasons": ("reason",),
@@ -79,8 +80,8 @@ class Metric:
 class Bounds:
     """The closed sets that label values come from.
 
-    `outcomes` are (outcome, reason) pairs, `grants` (field, grant id) pairs of the secondary and override
-    grants, `owners` the keys of the matrix's escalation owners.
+    `outcomes` and `answers` are (outcome, reason) pairs, `grants` (field, grant id) pairs of the secondary and override
+    grants and of resolutions, `owners` the keys of the matrix's escalation owners.
     """
 
     fields: Sequence[str]
@@ -89,6 +90,7 @@ class Bounds:
     grants: Sequence[tuple[str, str]] = ()
     owners: Sequence[str] = ()
     case_reasons: Sequence[str] = ()
+    answers: Sequence[tuple[str, str]] = ()
     dead_letter_reasons: Sequence[str] = ()
     ignored_reasons: Sequence[str] = ()
     stages: Sequence[str] = ("intake", "decide", "match")
@@ -184,7 +186,8 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "overrides",
         "writes",
         "grants",
-        "writes by persons on protected fields, applied under a secondary or an override grant",
+        "writes by persons on protected fields, applied under a secondary or an override grant; and resolutions of "
+        "cases to another value than the owner's (grant `resolution`)",
         "who uses which override, and is it becoming the rule? (weekly figure 3)",
     ),
     _decided(
@@ -249,6 +252,13 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "owners",
         "cases that passed their deadline and went on, by the owner who has them now",
         "who does not keep the SLA?",
+    ),
+    _decided(
+        "resolutions",
+        "asks",
+        "answers",
+        "what people asked of open cases, by how it was answered; no write attempts",
+        "is the queue decided by people, and who is refused or overtaken?",
     ),
     # What could not be read
     _counter(

@@ -140,6 +140,7 @@ class LaneTelemetry:
         observe("state_save_seconds", lane.stage, seconds=timings.save)
         observe("step_seconds", lane.stage, seconds=timings.decode + timings.step)
         self._enter(lane, "working")
+        self._tell_refusals(lane, counts)
         self._log.debug(
             "batch_committed",
             **_place(lane),
@@ -194,6 +195,13 @@ class LaneTelemetry:
             self._telemetry.close_series(name, *_labels(lane))
         self._enter(lane, None)
         self._log.info("lane_stopped", **_place(lane))
+
+    def _tell_refusals(self, lane: Lane, counts: Counter[tuple[str, ...]]) -> None:
+        """What people asked of cases and were refused; who and why in full stands on ``ownership.resolutions``."""
+        for name, *labels in sorted(counts):
+            if name == "resolutions" and labels[0] == "refused":
+                number = counts[name, *labels]
+                self._log.warning("resolution_refused", **_place(lane), reason=labels[1], records=number)
 
     def _has_committed(self, lane: Lane) -> None:
         with self._lock:

@@ -124,10 +124,13 @@ _UNSTATE: Final = msgspec.msgpack.Decoder(RecordState)
 def pack_state(state: RecordState) -> bytes:
     """A record's state as MessagePack, its format version first: the same bytes in Redis and on the changelog.
 
-    Where no table has several rows, the last item of the list is left out: there is none for most records.
+    What few records have stands last, and is left out where it is empty: who is assigned, and before that who speaks.
     """
     packed = _STATE.encode(state)
-    return packed if state.speaking else bytes([packed[0] - 1]) + packed[1:-1]
+    if state.assigned:
+        return packed
+    left_out = 1 if state.speaking else 2
+    return bytes([packed[0] - left_out]) + packed[1:-left_out]
 
 
 def unpack_state(packed: bytes | None) -> RecordState:

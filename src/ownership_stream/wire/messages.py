@@ -188,9 +188,13 @@ def case_record(
     advice: str = "",
     current: Value = None,
     current_version: int = 0,
+    assigned: str | None = None,
     wire: Wire = JSON,
 ) -> Message:
-    """What happened to a case, for ``ownership.conflicts``; proposed is what waits in it last."""
+    """What happened to a case, for ``ownership.conflicts``; proposed is what waits in it last.
+
+    ``assigned``: who was asked to look after it.
+    """
     case, change = event.case, context.change
     waiting = case.proposals[-1] if case.proposals else None
     record = Conflict(
@@ -205,6 +209,7 @@ def case_record(
         proposed=waiting.value if waiting else None,
         current=current,
         current_version=current_version,
+        assigned=assigned,
         **_about(context, case),
     )
     identity = f"{change.id}:{case.field}:{event.event}"

@@ -68,7 +68,9 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True):
     whoever finds it in a queue. Times are milliseconds since 1970.
     """
 
-    event: Literal["decided", "opened", "joined", "changed", "escalated", "converged", "superseded"]
+    event: Literal[
+        "decided", "opened", "joined", "changed", "escalated", "assigned", "converged", "superseded", "resolved"
+    ]
     record: str
     field: str
     """``""``: the record as a whole."""
@@ -102,10 +104,16 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True):
     due: int | None = None
     mode: str
     revision: str
+    assigned: str | None = None
+    """Who was asked to look after the case."""
 
 
 class Resolution(msgspec.Struct, frozen=True, kw_only=True):
-    """One record of ``ownership.resolutions``: how a conflict ended, and by whom."""
+    """One record of ``ownership.resolutions``: how a conflict ended and by whom, or how a person's ask was answered.
+
+    ``before`` and ``after`` are masked where the field is critical: null stays null, everything else is ``•••``. What
+    those values were says the log of changes, to those who may read it, for as long as it is kept.
+    """
 
     record: str
     field: str
@@ -114,7 +122,9 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     """A person, or ``matrix`` where a rule settled it."""
     role: str | None = None
     outcome: str
+    """How it ended: ``applied``, ``override ended``, a case event, or an outcome of ``outcomes.ANSWERS``."""
     reason: str = ""
+    """The case's."""
     rule: str = ""
     grant: str = ""
     stage: str | None = None
@@ -127,3 +137,17 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     mode: str
     revision: str
+    action: str = ""
+    """What the person asked: a word of ``model.Action``."""
+    why: str | None = None
+    """The reason, or the comment, in the person's own words."""
+    answer: str = ""
+    """The reason of the answer: why it was refused, or what was dismissed."""
+    source: str = ""
+    """The system whose value was accepted."""
+    to: str = ""
+    """Who the case was assigned to."""
+    took: int | None = None
+    """Milliseconds from the case's opening to its end; ``None`` where this did not end it."""
+    masked: bool = False
+    """Whether ``before`` and ``after`` are."""
