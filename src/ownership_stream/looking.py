@@ -6,6 +6,8 @@ Nothing is written, no offset is committed, no group is joined.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from heapq import merge
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,9 +19,9 @@ from ownership_stream.identity import RESERVED, partition_of
 from ownership_stream.lane import Broker, LaneConfig
 from ownership_stream.lane.broker import WAIVE_CHECKSUMS, WAIVE_TOPIC_IDS, BrokerAwayError, reason_of
 from ownership_stream.model import Change, RecordState
-from ownership_stream.settings import Settings, librdkafka_config
+from ownership_stream.settings import Mode, Settings, librdkafka_config
 from ownership_stream.steps import BREAKER, unpack, unpack_breaker
-from ownership_stream.store import RedisStore, StateStore, key_prefix
+from ownership_stream.store import RedisStore, StateStore, due_of, key_prefix
 from ownership_stream.topics import record_limit
 from ownership_stream.wire import Wire, WireError
 from ownership_stream.wire.avro_wire import wire_of
@@ -27,6 +29,10 @@ from ownership_stream.wire.avro_wire import wire_of
 MOCK_CLUSTER: Final = "mockCluster"
 """What the id of a cluster of librdkafka's mock broker begins with."""
 METADATA_SECONDS: Final = 10.0
+NEVER: Final = 2**53
+"""Milliseconds, and records: more than there will be."""
+AT_ONCE: Final = 200
+"""States that are read at once of those that wait: a page's worth."""
 
 
 class Record(NamedTuple):
@@ -63,6 +69,26 @@ class Looker:
                 state = None if record.startswith(RESERVED) else unpack(stored)
                 if state is not None:
                     yield Record(record, state)
+
+    def waiting(self) -> Iterator[tuple[int, Record]]:
+        """Every record that wants to be looked at, with when it does (milliseconds), the longest overdue first.
+
+        All that have an open case are among them; beside them stand those that wait for a landing. Read as far as
+        somebody asks for more. In observe mode nothing is due: then all states are read, in no order.
+        """
+        if self._settings.mode is Mode.OBSERVE:
+            return ((0, record) for record in self.states())
+        return merge(*map(self._waiting, range(self._settings.partitions)), key=itemgetter(0))
+
+    def _waiting(self, partition: int) -> Iterator[tuple[int, Record]]:
+        prefix = self._prefix(partition)
+        records = self._store.due(prefix, NEVER, NEVER)
+        for first in range(0, len(records), AT_ONCE):
+            some = records[first : first + AT_ONCE]
+            for record, stored in zip(some, self._store.peek(prefix, some), strict=True):
+                state = unpack(stored)
+                if stored is not None and state is not None:
+                    yield due_of(stored), Record(record, state)
 
     def withheld(self) -> frozenset[str]:
         """Systems that some lane's breaker withholds sends from."""
@@ -107,10 +133,17 @@ class Looker:
 @contextmanager
 def look(settings: Settings) -> Iterator[Looker]:
     """A looker for as long as it is needed."""
+    with look_by(settings) as (looker, _):
+        yield looker
+
+
+@contextmanager
+def look_by(settings: Settings) -> Iterator[tuple[Looker, Broker]]:
+    """A looker with the broker it looks by, for as long as they are needed."""
     store = RedisStore.from_url(settings.redis_url.get_secret_value(), timeout=settings.redis_timeout_seconds)
     try:
         with reach(settings) as broker:
-            yield Looker(settings, broker, store)
+            yield Looker(settings, broker, store), broker
     finally:
         store.close()
 

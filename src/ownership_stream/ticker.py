@@ -5,21 +5,16 @@ records are due and writes a tick for each to ``ownership.changes``, where it ta
 order. A tick too many changes nothing, so nothing here needs to be exact: neither the clock nor the delivery.
 """
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Final
 
-from confluent_kafka import Producer
-
-from ownership_stream.errors import UnavailableError
+from ownership_stream.commands import ChangeWriter
 from ownership_stream.identity import change_id
 from ownership_stream.lane import Broker, LaneConfig
 from ownership_stream.model import Change
 from ownership_stream.store import StateStore, key_prefix
-from ownership_stream.wire import JSON, Wire, change_message
-
-_log = logging.getLogger("ownership_stream.kafka")
+from ownership_stream.wire import JSON, Wire
 
 MOST: Final = 1_000
 """Ticks for one partition in one round; the next round brings the rest."""
@@ -27,12 +22,8 @@ LONGEST_REST: Final = 24 * 3600 * 1000
 """Milliseconds: the longest that a record which stays due after its ticks waits for the next."""
 
 
-class TickWriter:
+class TickWriter(ChangeWriter):
     """Writes ticks to the topic of changes; it speaks to nobody before its first one."""
-
-    def __init__(self, config: LaneConfig, topic: str, wire: Wire = JSON) -> None:
-        self.topic: Final = topic
-        self._config, self._wire = config, wire
 
     def write(self, records: Iterable[tuple[str, int]], now: int) -> int:
         """Write a tick for each (record, partition) at ``now`` (milliseconds), due or not; how many.
@@ -40,31 +31,10 @@ class TickWriter:
         Raises ``UnavailableError`` when Kafka does not take them all, or the schema registry is away; writing them
         again does no harm.
         """
-        written = 0
-        for record, partition in records:
-            tick = Change(id=change_id(f"tick/{record}/{now}"), record=record, kind="tick", at=now)
-            key, value, headers = change_message(tick, self._wire)
-            self._producer.produce(self.topic, value, key, partition, headers=list(headers))
-            written += 1
-            if not written % MOST:
-                self._flush()
-        if written % MOST:
-            self._flush()
-        return written
-
-    @cached_property
-    def _producer(self) -> Producer:
-        return Producer({
-            **self._config.client,
-            "logger": _log,
-            "enable.idempotence": True,
-            "message.timeout.ms": int(self._config.message_seconds * 1000),
-        })  # fmt: skip
-
-    def _flush(self) -> None:
-        left = self._producer.flush(self._config.message_seconds)
-        if left:
-            raise UnavailableError(f"kafka: {left} ticks for `{self.topic}` were not taken in time")
+        return self.put(
+            (Change(id=change_id(f"tick/{record}/{now}"), record=record, kind="tick", at=now), partition)
+            for record, partition in records
+        )
 
 
 class Rests(dict[str, tuple[int, int]]):

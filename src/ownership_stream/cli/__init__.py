@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     from ownership_stream.settings import Loaded, Settings
 
 COMMANDS: Final[Mapping[str, str]] = {
+    "breaker": "ownership_stream.cli.breaker",
+    "conflicts": "ownership_stream.cli.conflicts",
     "dead-letters": "ownership_stream.cli.dead_letters",
     "demo": "ownership_stream.cli.demo",
     "disagreements": "ownership_stream.cli.disagreements",
     "explain": "ownership_stream.cli.explain",
     "matrix": "ownership_stream.cli.matrix",
+    "pause": "ownership_stream.cli.pause",
+    "resume": "ownership_stream.cli.resume",
     "settings": "ownership_stream.cli.settings",
     "simulate": "ownership_stream.cli.simulate",
     "sources": "ownership_stream.cli.sources",

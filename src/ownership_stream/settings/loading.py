@@ -23,7 +23,7 @@ from ownership_stream.errors import BadInputError
 from ownership_stream.settings.model import NESTED, PREFIX, Settings
 
 # Names with our prefix that are no settings: where to find them, and what the tests read.
-NOT_SETTINGS: Final = re.compile(r"OWNERSHIP_(SETTINGS|SECRETS_DIR|OUTPUT|TEST_\w+)")
+NOT_SETTINGS: Final = re.compile(r"OWNERSHIP_(SETTINGS|SECRETS_DIR|OUTPUT|ACTOR|ROLE|TEST_\w+)")
 # Kubernetes puts such variables into every pod for each service; a service may well be called `ownership`.
 SERVICE_LINK: Final = re.compile(r"OWNERSHIP_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 
