@@ -170,7 +170,7 @@ def mutated(mutation: Mutation | None) -> Iterator[Path]:
 def played(kafka: Brokers, name: str, mutation: Mutation | None) -> Outcome:
     """One run under a scenario's faults, up to what became of it."""
     scenario, began = SCENARIOS[name], monotonic()
-    with mutated(mutation) as src, Run(kafka, SEED, first=0, partitions=scenario.partitions) as run:
+    with mutated(mutation) as src, Run(kafka, SEED, first=0, partitions=scenario.partitions, people=False) as run:
         run.site.src = src
         try:
             scenario.play(run)

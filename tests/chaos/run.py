@@ -26,6 +26,7 @@ from chaos.fault import Fault
 from chaos.installation import Installation, WorkerProcess
 from chaos.judge import Verdict, compare_metrics, judge
 from chaos.load import Load
+from chaos.people import People
 from chaos.redis_server import RedisServer
 from chaos.witness import Account, await_settled, observe
 from integration.registry import ApicurioNode
@@ -78,6 +79,7 @@ class Run:
         rate: float = 120.0,
         burst: float = BURST_SECONDS,
         registry: ApicurioNode | None = None,
+        people: bool = True,
         **said: Any,
     ) -> None:
         self.cluster = cluster
@@ -91,6 +93,8 @@ class Run:
         self.killed_at: list[str] = []
         self.site: Installation
         self.load: Load
+        self.people: People | None = None
+        self._with_people = people
         self._first = first
         self._rate = rate
         self._burst = burst
@@ -126,6 +130,9 @@ class Run:
             for _ in range(self._first):
                 self.start_worker()
             self.load.start()
+            if self._with_people:
+                self.people = People(self.site, self.seed)
+                self.people.start()
             self._exits = exits.pop_all()
         return self
 
@@ -143,6 +150,8 @@ class Run:
         for worker in self.workers:
             worker.close()
         self.load.abandon()
+        if self.people is not None:
+            self.people.stop()
         self.lift()
 
     # ------------------------------------------------------------------------------------------------ workers
@@ -237,6 +246,7 @@ class Run:
     def tell(self) -> str:
         """What the workers say of themselves: /readyz and the last lines of their logs."""
         told = [f"injected: {', '.join(self.injected) or 'nothing'}; fed {self.load.number}, decided {self.decided()}"]
+        told += [f"people asked {self.people.asked} times"] if self.people is not None else []
         for number, worker in enumerate(self.workers):
             code = worker.process.poll()
             if code in (0, *KILLED):
@@ -288,6 +298,8 @@ class Run:
     def _come_to_rest(self) -> None:
         self.lift()
         self.load.stop()
+        if self.people is not None:
+            self.people.stop()
         self.at_strength()
         await_settled(self.site)
         # What is committed need not be in Redis yet: a lane that could not write there waits before it starts anew, and

@@ -239,7 +239,7 @@ def look(run: Run) -> Offsets:
 
 def maximum(broker: Brokers, seed: int, seconds: float) -> float:
     """Source events a second that two workers take in and decide, with so much always before them."""
-    with Run(broker, seed, first=2, rate=0.0, burst=BURST_SECONDS, **SHIPPED) as run:
+    with Run(broker, seed, first=2, rate=0.0, people=False, burst=BURST_SECONDS, **SHIPPED) as run:
         keep_all(run)
         for worker in run.alive:
             run.await_ready(worker)
@@ -273,7 +273,7 @@ def behind(found: Offsets) -> int:
 
 def soak(broker: Brokers, seed: int, rate: float, seconds: float, every: float | None) -> Soaked:
     """One run of so many seconds; every so many of them a worker is killed and replaced. None: nobody is."""
-    with Run(broker, seed, first=WORKERS, rate=0.0, burst=BURST_SECONDS, **SHIPPED) as run:
+    with Run(broker, seed, first=WORKERS, rate=0.0, people=False, burst=BURST_SECONDS, **SHIPPED) as run:
         oldest = run.workers[0]
         keep_all(run)
         for worker in run.alive:
