@@ -24,13 +24,13 @@ from ownership_stream.model import (
     Decision,
     FieldState,
     Outcome,
-    Proposal,
     RecordState,
     RowState,
     Send,
     SystemState,
     Value,
 )
+from ownership_stream.record_cases import is_read_again, match, reread
 from ownership_stream.resolve import answer
 from ownership_stream.rules import BY_EVIDENCE, RULES, by_owner
 from ownership_stream.speaking import forget, hear
@@ -121,7 +121,7 @@ def _row(draft: Draft) -> None:
     draft.reason = fresh.reason
     system.rows = system.rows.copy()
     system.rows[change.row] = row_state(known, change)
-    if _is_read_again(draft):
+    if is_read_again(draft):
         draft.close_case("", "converged")
     if change.op == "d":
         draft.noops = len(change.fields) + len(change.compared) + len(change.requests)
@@ -468,46 +468,6 @@ def _ask(draft: Draft) -> None:
         create(draft)
 
 
-def _match(draft: Draft) -> None:
-    """The record probably exists already: a person looks; what is written to it goes its way meanwhile.
-
-    What waits in the case is the other record's id, each once.
-    """
-    change, case = draft.change, draft.cases.get("")
-    field = draft.matrix.fields.get(change.about)
-    known = case is not None and (
-        case.reason not in PROBABLE or change.other in [waiting.value for waiting in case.proposals]
-    )
-    if field is not None and not known:
-        waits = Proposal(change.system, change.other, change.id, change.at)
-        draft.open_case("", "duplicate" if change.kind == "match" else "link_candidate", field.escalation, waits)
-
-
-PROBABLE: Final = frozenset({"duplicate", "link_candidate"})
-"""Reasons of a record's case that more matches join."""
-
-
-def _reread(draft: Draft) -> None:
-    """The row changed, and nobody said what: somebody has it read again (section 2, *Read again*)."""
-    change = draft.change
-    system = draft.system(change.system)
-    known = system.rows.get(change.row, RowState())
-    if is_replay(known, change):
-        return
-    system.rows = {**system.rows, change.row: replace(known, position=change.position, change_id=change.id)}
-    fields = draft.matrix.fields.values()
-    owned = next((field for field in fields if draft.owner(field) == change.system), next(iter(fields)))
-    proposal = Proposal(change.system, None, change.id, change.at, change.row, change.position, change.actor)
-    draft.open_case("", "reread", owned.escalation, proposal)
-
-
-def _is_read_again(draft: Draft) -> bool:
-    """Whether this event shows the whole of a row that was to be read again."""
-    case, change = draft.cases.get(""), draft.change
-    waits = case is not None and case.reason == "reread" and case.proposals[-1].row == change.row
-    return waits and change.op in ("c", "r", "d")
-
-
 def _set_paused(draft: Draft, *, value: bool) -> None:
     if draft.change.system:
         draft.system(draft.change.system).paused = value
@@ -520,9 +480,9 @@ KINDS: Final[dict[str, Callable[[Draft], None]]] = {
     "tick": _tick,
     "pause": _pause,
     "resume": _resume,
-    "match": _match,
-    "candidate": _match,
-    "reread": _reread,
+    "match": match,
+    "candidate": match,
+    "reread": reread,
     "resolve": _ask,
     "assign": _ask,
     "comment": _ask,
