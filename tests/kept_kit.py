@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 
+import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from pydantic import SecretStr
 
@@ -53,6 +54,11 @@ class Kept:
             "OWNERSHIP_HASH_KEY": settings.hash_key.get_secret_value() if settings.hash_key else "",
             "OWNERSHIP_MATRIX_PATH": str(settings.matrix_path),
         }
+
+    def settle(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Puts its settings into the environment, until the test ends."""
+        for name, value in self.environment().items():
+            monkeypatch.setenv(name, value)
 
     def decided(self, *changes: Change) -> DecideLane:
         """Changes on the log, and the states that they leave."""

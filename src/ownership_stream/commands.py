@@ -18,7 +18,9 @@ from ownership_stream.identity import change_id, partition_of
 from ownership_stream.lane import Broker, LaneConfig
 from ownership_stream.lane.broker import BrokerAwayError, reason_of
 from ownership_stream.model import Change
+from ownership_stream.settings import Settings, librdkafka_config
 from ownership_stream.wire import JSON, Resolution, Wire, WireError, change_message
+from ownership_stream.wire.avro_wire import wire_of
 
 _log = logging.getLogger("ownership_stream.kafka")
 
@@ -38,6 +40,12 @@ class ChangeWriter:
     def __init__(self, config: LaneConfig, topic: str, wire: Wire = JSON) -> None:
         self.topic: Final = topic
         self._config, self._wire = config, wire
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The one of the installation that the settings name; raises ``BadInputError``."""
+        config = LaneConfig(app=settings.app_id, client=librdkafka_config(settings))
+        return cls(config, settings.topic_changes, wire_of(settings))
 
     def put(self, changes: Iterable[tuple[Change, int]]) -> int:
         """Write each (change, partition); how many.

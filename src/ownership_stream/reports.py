@@ -76,10 +76,11 @@ class Reports:
         for outcome in (*decision.outcomes, *decision.redecided):
             if outcome.outcome == "applied" and (outcome.unseen or outcome.field in decision.ended_overrides):
                 how = "override ended" if outcome.field in decision.ended_overrides else "applied"
-                yield self._resolution(before, change, decision, outcome.field, how, outcome)
+                yield self._told(change, self._record(before, change, decision, outcome.field, how, outcome))
         for event in decision.cases:
             if event.event in ("converged", "superseded", "escalated"):
-                yield self._resolution(before, change, decision, event.case.field, event.event, case=event.case)
+                record = self._record(before, change, decision, event.case.field, event.event, case=event.case)
+                yield self._told(change, record)
 
     def _write(
         self,
@@ -142,19 +143,9 @@ class Reports:
             to="" if ask is None else ask.to,
             took=max(0, change.received - case.opened) if case is not None and ended else None,
         )
-        return resolution_record(self._context(change), record, self._wire)
+        return self._told(change, record)
 
-    def _resolution(
-        self,
-        before: RecordState | None,
-        change: Change,
-        decision: Decision,
-        name: str,
-        how: str,
-        outcome: Outcome | None = None,
-        case: Case | None = None,
-    ) -> Message:
-        record = self._record(before, change, decision, name, how, outcome, case)
+    def _told(self, change: Change, record: Resolution) -> Message:
         return resolution_record(self._context(change), record, self._wire)
 
     def _record(

@@ -137,10 +137,11 @@ def test_a_state_that_redis_lost_or_has_too_many_is_found(site: Installation, ca
 
 
 def test_a_state_that_redis_stopped_following_is_told_since_when(site: Installation, cache: Cache) -> None:
-    """A save that was lost: Redis has the state before the last change that was committed with a state of its own."""
+    """A save that was lost: Redis has a state from before the last change that made it another one."""
     states = [message for message in site.records(site.settings.topic_state) if message.key() == PATIENT_ID.encode()]
-    assert len(states) > 2
-    cache.put(PATIENT_ID, states[-2].value() or b"")
+    # A repeated event in a batch of its own commits the same state once more: that one would be no difference.
+    unlike = [message.value() or b"" for message in states if message.value() != states[-1].value()]
+    cache.put(PATIENT_ID, unlike[-1])
     found = first(site)
     offsets = [m.offset() for m in site.records(site.settings.topic_changes) if m.key() == PATIENT_ID.encode()]
     assert found["since"] in offsets

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from kept_kit import Kept, kept_servers
+from kept_kit import Kept
 from ownership_stream.cli import run
 from ownership_stream.embedded import PARTITIONS, Embedded
 from ownership_stream.errors import ExitCode
@@ -26,13 +26,6 @@ DOB = "1980-01-02"
 SECONDS = 60.0
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Embedded]:
-    """One broker and one Redis for all."""
-    with kept_servers() as embedded:
-        yield embedded
-
-
 @pytest.fixture
 def kept(servers: Embedded, monkeypatch: pytest.MonkeyPatch) -> Kept:
     """An application of its own: no colours, its settings in the environment, and nobody's name."""
@@ -40,8 +33,7 @@ def kept(servers: Embedded, monkeypatch: pytest.MonkeyPatch) -> Kept:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.delenv("OWNERSHIP_OUTPUT", raising=False)
-    for name, value in kept.environment().items():
-        monkeypatch.setenv(name, value)
+    kept.settle(monkeypatch)
     monkeypatch.setenv("OWNERSHIP_TOPIC_RESOLUTIONS", resolutions_of(kept))
     monkeypatch.setenv("OWNERSHIP_ACTOR", "Ida")
     producer = Producer({"bootstrap.servers": kept.settings.brokers, "log_level": 0, "linger.ms": 0})

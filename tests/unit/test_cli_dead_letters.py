@@ -2,14 +2,13 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from kept_kit import Kept, kept_servers
+from kept_kit import Kept
 from ownership_stream.cli import run
 from ownership_stream.dead_letters import Place, place_of
 from ownership_stream.embedded import Embedded
@@ -19,13 +18,6 @@ from ownership_stream.wire import dead_letter
 SECRET = b"\xff Zebedee\x1b[2J of Main St"
 TEXT = b'{"family": "Zebedee"}\n\x1b[31m'
 HEADERS = [("traceparent", b"00-1-2-01"), ("who", b"Zebedee")]
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Embedded]:
-    """One broker and one Redis for all."""
-    with kept_servers() as embedded:
-        yield embedded
 
 
 @pytest.fixture(autouse=True)

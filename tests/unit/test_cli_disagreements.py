@@ -1,13 +1,12 @@
 """`ownership-stream disagreements`: what it prints for people and for programs, and how it ends."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from kept_kit import Kept, kept_servers
+from kept_kit import Kept
 from ownership_stream.cli import run
 from ownership_stream.disagreements import WHYS
 from ownership_stream.embedded import Embedded
@@ -44,13 +43,6 @@ def written(record: str) -> Change:
     return row(record, 6, "crm", {"email": "zebedee2@x.org"}, "growth_ops")
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Embedded]:
-    """One broker and one Redis for all."""
-    with kept_servers() as embedded:
-        yield embedded
-
-
 @pytest.fixture
 def kept(servers: Embedded, monkeypatch: pytest.MonkeyPatch) -> Kept:
     """An application of its own: eighty columns without colours, its settings in the environment."""
@@ -58,8 +50,7 @@ def kept(servers: Embedded, monkeypatch: pytest.MonkeyPatch) -> Kept:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.delenv("OWNERSHIP_OUTPUT", raising=False)
-    for name, value in kept.environment().items():
-        monkeypatch.setenv(name, value)
+    kept.settle(monkeypatch)
     return kept
 
 

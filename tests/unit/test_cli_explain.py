@@ -2,12 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from kept_kit import Kept, kept_servers
+from kept_kit import Kept
 from ownership_stream.cli import run
 from ownership_stream.embedded import Embedded
 from ownership_stream.errors import ExitCode
@@ -36,13 +35,6 @@ def story() -> list[Change]:
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[Embedded]:
-    """One broker and one Redis for all."""
-    with kept_servers() as embedded:
-        yield embedded
-
-
-@pytest.fixture(scope="module")
 def kept(servers: Embedded) -> Kept:
     """The story, decided."""
     kept = Kept(servers)
@@ -56,8 +48,7 @@ def terminal(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.delenv("OWNERSHIP_OUTPUT", raising=False)
-    for name, value in kept.environment().items():
-        monkeypatch.setenv(name, value)
+    kept.settle(monkeypatch)
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

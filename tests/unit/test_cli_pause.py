@@ -1,12 +1,11 @@
 """`ownership-stream pause`, `resume` and `breaker`: control events that hold back what is sent, or let it go."""
 
 import json
-from collections.abc import Iterator
 
 import msgspec
 import pytest
 
-from kept_kit import Kept, kept_servers
+from kept_kit import Kept
 from ownership_stream.breaker import Breaker
 from ownership_stream.cli import run
 from ownership_stream.embedded import PARTITIONS, Embedded
@@ -21,19 +20,11 @@ from step_kit import row
 IDS = [f"0032X0000{letter}QU10JQAT" for letter in "ABC"]
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Embedded]:
-    """One broker and one Redis for all."""
-    with kept_servers() as embedded:
-        yield embedded
-
-
 @pytest.fixture
 def kept(servers: Embedded, monkeypatch: pytest.MonkeyPatch) -> Kept:
     """An application of its own with three records, its settings in the environment."""
     kept = Kept(servers)
-    for name, value in kept.environment().items():
-        monkeypatch.setenv(name, value)
+    kept.settle(monkeypatch)
     monkeypatch.setenv("OWNERSHIP_ACTOR", "Ida")
     kept.decided(*(row(record, 0, "crm", {"lead_source": "referral"}, "growth_ops", op="c") for record in IDS))
     return kept

@@ -1,7 +1,6 @@
 """`ownership-stream sources check`: a sample from a file or a topic, for people and for programs."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from avro_kit import EhrTopic, Shelf, serving
-from kept_kit import kept_servers
 from matrices import PATIENT, ROOT
 from ownership_stream.cli import run
 from ownership_stream.embedded import PARTITIONS, Embedded
@@ -174,13 +172,6 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------- a topic
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Embedded]:
-    """The embedded broker."""
-    with kept_servers() as embedded:
-        yield embedded
 
 
 def test_a_topic_is_read_to_its_newest_records_and_left_as_it_is(

@@ -1,11 +1,10 @@
 """`ownership-stream sweep`: a tick for every record, due or not."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from kept_kit import Kept, kept_servers
+from kept_kit import Kept
 from ownership_stream.cli import run
 from ownership_stream.embedded import PARTITIONS, Embedded
 from ownership_stream.errors import ExitCode
@@ -16,19 +15,11 @@ from step_kit import row
 IDS = [f"0032X0000{letter}QU10JQAT" for letter in "ABC"]
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Embedded]:
-    """One broker and one Redis for all."""
-    with kept_servers() as embedded:
-        yield embedded
-
-
 @pytest.fixture
 def kept(servers: Embedded, monkeypatch: pytest.MonkeyPatch) -> Kept:
     """An application of its own, its settings in the environment."""
     kept = Kept(servers)
-    for name, value in kept.environment().items():
-        monkeypatch.setenv(name, value)
+    kept.settle(monkeypatch)
     return kept
 
 

@@ -7,7 +7,7 @@ from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
 from avro_kit import Shelf, avro_wire, serving
-from kept_kit import Kept, kept_servers
+from kept_kit import Kept
 from ownership_stream import looking
 from ownership_stream.embedded import Embedded, free_port
 from ownership_stream.errors import BadInputError, UnavailableError
@@ -21,13 +21,6 @@ from step_kit import MINUTE, START, log_record, others_of, row
 
 ONE = "r"
 NEAR, FAR = others_of(ONE, same=True), others_of(ONE, same=False)
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Embedded]:
-    """One broker and one Redis for all."""
-    with kept_servers() as embedded:
-        yield embedded
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from kept_kit import Kept, kept_servers
+from kept_kit import Kept
 from matrices import ROOT
 from ownership_stream.embedded import Embedded
 from ownership_stream.lane.contract import Output
@@ -86,13 +86,6 @@ def receiver() -> Iterator[Receiver]:
     """A receiver that takes what it gets."""
     with Receiver() as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Embedded]:
-    """One broker for all."""
-    with kept_servers() as embedded:
-        yield embedded
 
 
 def told(*, observe: bool = False) -> list[Output]:

@@ -1,6 +1,5 @@
 """The ticker: a tick on the log for each record that is due, and for no other."""
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from avro_kit import Shelf, avro_wire
-from kept_kit import Kept, kept_servers
+from kept_kit import Kept
 from ownership_stream import ticker
 from ownership_stream.embedded import PARTITIONS, Embedded, free_port
 from ownership_stream.errors import UnavailableError
@@ -22,13 +21,6 @@ from ownership_stream.wire import JSON
 from step_kit import MINUTE, START, DecideLane, applies_in, row
 
 EVERY = range(PARTITIONS)
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Embedded]:
-    """One broker and one Redis for all."""
-    with kept_servers() as embedded:
-        yield embedded
 
 
 @pytest.fixture

@@ -8,12 +8,9 @@ from ownership_stream.cli import Session, pass_session, setting_flags
 from ownership_stream.cli.asking import Person, as_person, reads
 from ownership_stream.commands import ChangeWriter, new_id
 from ownership_stream.errors import ExitCode
-from ownership_stream.lane import LaneConfig
 from ownership_stream.looking import look
 from ownership_stream.matrix.compile import load
 from ownership_stream.model import Change
-from ownership_stream.settings import librdkafka_config
-from ownership_stream.wire.avro_wire import wire_of
 
 
 @click.group("breaker")
@@ -42,9 +39,8 @@ def reset(session: Session, *, system: str, reason: str | None, person: Person) 
     """Let every lane send again. What was withheld is sent by a sweep: `ownership-stream sweep`."""
     settings = session.settings
     reads(system, load(settings.matrix_path).systems, "system")
-    config = LaneConfig(app=settings.app_id, client=librdkafka_config(settings))
     at = int(time() * 1000)
-    written = ChangeWriter(config, settings.topic_changes, wire_of(settings)).put(
+    written = ChangeWriter.of(settings).put(
         (
             Change(id=new_id(), record="", kind="reset_breaker", system=system, at=at, actor=person.actor,
                    origin="person", reason=reason),

@@ -6,11 +6,8 @@ import click
 
 from ownership_stream.cli import Session, pass_session, setting_flags
 from ownership_stream.identity import partition_of
-from ownership_stream.lane import LaneConfig
 from ownership_stream.looking import look
-from ownership_stream.settings import librdkafka_config
 from ownership_stream.ticker import TickWriter
-from ownership_stream.wire.avro_wire import wire_of
 
 
 @click.command("sweep")
@@ -23,8 +20,7 @@ def command(session: Session) -> None:
     matrix, a breaker that was reset. Nothing else needs it, and it does no harm twice.
     """
     settings = session.settings
-    config = LaneConfig(app=settings.app_id, client=librdkafka_config(settings))
-    ticks = TickWriter(config, settings.topic_changes, wire_of(settings))
+    ticks = TickWriter.of(settings)
     with look(settings) as looker:
         records = ((one.record, partition_of(one.record, settings.partitions)) for one in looker.states())
         written = ticks.write(records, int(time() * 1000))
