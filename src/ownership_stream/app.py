@@ -32,7 +32,7 @@ from ownership_stream.lane.broker import WAIVE_CHECKSUMS
 from ownership_stream.lane.inbox import Inbox
 from ownership_stream.lane.room import Room
 from ownership_stream.lane.runner import blame
-from ownership_stream.process import tune
+from ownership_stream.process import give_back, tune
 from ownership_stream.store import StateStore
 from ownership_stream.transport import BatchConsumer, BatchSchema, BatchTransport
 from ownership_stream.worker_config import Stage, WorkerConfig
@@ -167,6 +167,7 @@ class Lanes:
         self._joined = False
         # The next holder fences us; until it may come the session's time is ours.
         await self._stop(revoked, REVOKE_SHARE * self._config.session_seconds)
+        give_back()
 
     async def watch(self) -> None:
         """Looks now and then whether Redis and Kafka answer."""

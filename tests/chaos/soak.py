@@ -1,11 +1,11 @@
 """`make soak`: minutes of load at a share of the maximum, once in peace and once with a worker killed every 20 seconds.
 
-First the maximum is found: two workers, and a load that keeps so much before them and no more (a closed loop). Then two
-runs at 70% of it, each on topics and a Redis of its own, each judged. All figures are taken from outside: resident
-memory from /proc each second, committed offsets from the group, and end to end from the source record's CreateTime to
-the moment at which a reader of committed records gets an apply, conflict or resolution record that follows from it.
-Which record follows from which is the judge's pairing. Exit code 1 where a figure is missed or was not measured, or a
-run is not well; 4 without real servers.
+First the maximum is found, by as many workers and with the same looking on: a load that keeps so much before them and
+no more (a closed loop), once their states have grown. Then two runs at 70% of it, each on topics and a Redis of its
+own, each judged. All figures are taken from outside: resident memory from /proc each second, committed offsets from
+the group, and end to end from the source record's CreateTime to the moment at which a reader of committed records
+gets an apply, conflict or resolution record that follows from it. Which record follows from which is the judge's
+pairing. Exit code 1 where a figure is missed or was not measured, or a run is not well; 4 without real servers.
 """
 
 import argparse
@@ -72,7 +72,7 @@ FASTEST: Final = 20_000.0
 LOOP_SECONDS: Final = 0.05
 # Of the load.
 BURST_SECONDS: Final = 0.25
-WARM_SECONDS: Final = 15.0
+WARM_SECONDS: Final = 60.0
 MOST_LOOP_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.5
 MEMORY_SECONDS: Final = 1.0
@@ -238,16 +238,17 @@ def look(run: Run) -> Offsets:
 
 
 def maximum(broker: Brokers, seed: int, seconds: float) -> float:
-    """Source events a second that two workers take in and decide, with so much always before them."""
-    with Run(broker, seed, first=2, rate=0.0, people=False, burst=BURST_SECONDS, **SHIPPED) as run:
+    """Source events a second that the workers take in and decide, with so much always before them."""
+    with Run(broker, seed, first=WORKERS, rate=0.0, people=False, burst=BURST_SECONDS, **SHIPPED) as run:
         keep_all(run)
         for worker in run.alive:
             run.await_ready(worker)
-        _loop(run, WARM_SECONDS)
-        before, began = run.load.number - behind(look(run)), monotonic()
-        _loop(run, seconds)
-        done, took = run.load.number - behind(look(run)) - before, monotonic() - began
-        run.load.rate = 0.0
+        with Watch(run):
+            _loop(run, WARM_SECONDS)
+            before, began = run.load.number - behind(look(run)), monotonic()
+            _loop(run, seconds)
+            done, took = run.load.number - behind(look(run)) - before, monotonic() - began
+            run.load.rate = 0.0
         _, judged = judged_run(run)
     say(f"the run that finds the maximum:\n{judged}")
     if judged.bad:

@@ -124,6 +124,7 @@ class LaneRunner:
         self._flow = None
         self._lane.leave()
         self._feed.end(self.id.topic, self.id.partition)
+        self._inbox.clear()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
