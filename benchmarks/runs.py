@@ -124,7 +124,9 @@ class Watch:
 
         `then` is called once, when `warm` records of the input are committed.
         """
-        reader = Consumer({"bootstrap.servers": self._site.bootstrap, "group.id": self._run.job.name, "log_level": 0})
+        # A reader of committed records is kept waiting for as long as any lane has a transaction open, which is always.
+        said = {"group.id": self._run.job.name, "isolation.level": "read_uncommitted", "log_level": 0}
+        reader = Consumer({"bootstrap.servers": self._site.bootstrap, **said})
         moved = monotonic()
         try:
             while True:
