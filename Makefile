@@ -5,8 +5,6 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --cov --cov-report=
-# Tests of one file share the servers that they start; the order is that of tests/conftest.py.
-BY_FILE := --dist loadfile --no-loadscope-reorder
 # Tests that need no broker: they share nothing and keep a core busy each.
 PURE := tests/unit tests/property tests/contracts tests/scenarios $(addprefix tests/chaos/test_,judge.py mutations.py soak.py)
 
@@ -22,7 +20,7 @@ ifdef PYTEST_ARGS
 	@$(PYTEST) $(PYTEST_ARGS)
 else
 	@$(PYTEST) --numprocesses 2 $(PURE)
-	@$(PYTEST) --cov-append --numprocesses 2 $(BY_FILE) $(addprefix --ignore=,$(PURE))
+	@$(PYTEST) --cov-append -m "not faults" $(addprefix --ignore=,$(PURE))
 endif
 	@$(BIN)/python tests/coverage_gate.py
 
@@ -42,7 +40,7 @@ deep: setup-test ## the property tests with many new examples
 format: setup-test ## let ruff mend what it can, and format
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format .
 
-faults: setup-test tools ## of the tests only those with faults, one of each, each judged; for as long as wanted: `make chaos`
+faults: setup-test tools ## one of each fault, each judged; for as long as wanted: `make chaos`
 	@$(BIN)/python -m pytest -m faults tests/chaos $(PYTEST_ARGS)
 
 chaos: setup-test ## faults under load, each round judged: MINUTES=30 SEED=… plays combinations, ROUNDS=200 kills with -9

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 from integration.kafka_process import KafkaNode, java_is_there, kept_port, node_settings
 from ownership_stream.embedded import Embedded, free_port
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 DOCKER_IMAGE = "apache/kafka:4.1.0"
 
 
