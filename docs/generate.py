@@ -46,10 +46,11 @@ No setting changes how a field is decided: that is the matrix's alone.
 METRICS: Final = """
 Served on `/metrics` in Prometheus' text format. Counters are plain and in memory: they begin at zero with
 the process and are added to only after the batch they belong to is committed, so nothing is counted that did
-not happen, and a batch that was run again counts once. No label holds a record, a patient or a value; every
-series with a closed set of labels is there at zero from the start. Metrics with the label `mode` (`enforce`,
-`observe`) count decisions, and only `mode="enforce"` belongs into a figure. What the weekly figures mean is
-[docs/rules.md](rules.md), section 5.
+not happen, and a batch that was run again counts once. Gauges of what stands (open cases, tripped breakers)
+are counted in the states every 30 s, by each worker for its lanes at work: sum them over the workers. No label
+holds a record, a patient or a value; every series with a closed set of labels is there at zero from the start.
+Metrics with the label `mode` (`enforce`, `observe`) count decisions, and only `mode="enforce"` belongs into a
+figure. What the weekly figures mean is [docs/rules.md](rules.md), section 5.
 """
 
 BOUNDED_BY: Final = {
@@ -64,11 +65,14 @@ BOUNDED_BY: Final = {
     "case_reasons": "the table of case reasons",
     "answers": "the table of answers",
     "closings": "`converged`, `superseded`, `resolved`",
+    "ages": "so many seconds, and `+Inf`; each holds the smaller ones too",
+    "disagreements": "the reasons of cases about one system that does not show what it should",
     "send_kinds": "`change`, `restore`",
     "dead_letter_reasons": "the table of dead-letter reasons",
     "ignored_reasons": "the table of reasons for ignoring a record",
     "stages": "`intake`, `decide`, `match`",
     "lane_states": "`starting`, `working`, `waiting`",
+    "needs": "`kafka`, `redis`, `registry`, `other`",
     "lanes": "the lanes assigned to this worker: series come and go with them",
     "metrics": "the metrics on this page",
     "build": "what runs: one series",

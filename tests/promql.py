@@ -28,6 +28,8 @@ def grouping_labels(expr: str) -> set[str]:
 
 def selectors(expr: str) -> Iterator[Selector]:
     """Every series that the expression names."""
+    # Strings that are no values of labels are no series either.
+    expr = re.sub(r'([=~]?)"(?:[^"\\]|\\.)*"', lambda found: found[0] if found[1] else "", expr)
     bare = re.sub(r"\[[^\]]*\]", "", GROUPING.sub(" ", expr))
     bare = re.sub(r"\boffset\s+\w+", "", re.sub(r"\b\d[\w.]*", "", bare))
     for name, rest in SERIES.findall(bare):

@@ -127,11 +127,11 @@ def this_week_and_last(name: str, *, whole: bool = False) -> tuple[Query, Query]
     )
 
 
-def quantiles(name: str) -> tuple[Query, ...]:
-    """Median and 99th percentile of a histogram, by stage."""
-    rates = f"sum by (le, stage) (rate({selected(name, of=WORKERS, part='_bucket')}[$__rate_interval]))"
+def quantiles(name: str, by: str = "stage") -> tuple[Query, ...]:
+    """Median and 99th percentile of a histogram, by a label."""
+    rates = f"sum by (le, {by}) (rate({selected(name, of=WORKERS, part='_bucket')}[$__rate_interval]))"
     return tuple(
-        Query(f"histogram_quantile({q}, {rates})", f"{{{{stage}}}} {called}")
+        Query(f"histogram_quantile({q}, {rates})", f"{{{{{by}}}}} {called}")
         for q, called in ((0.5, "p50"), (0.99, "p99"))
     )
 

@@ -122,21 +122,35 @@ CONFLICTS: Final = Dashboard(
                     "Who has to take over what was not decided in time?",
                     counted("queue_escalated", "owner"),
                 ),
+                table("Open cases", "Who has how many now?", Query(over(selected("queue_open"), ("owner",)))),
+                table(
+                    "Age of open cases, 95th percentile",
+                    "Whose cases wait longest?",
+                    recorded("job_owner:ownership_queue_open_age_seconds:p95"),
+                    unit="s",
+                ),
+                table(
+                    "Open cases beyond their SLA",
+                    "Which share of whose cases is too late?",
+                    recorded("job_owner:ownership_queue_open_beyond_sla_per_open:ratio"),
+                    unit="percentunit",
+                ),
             ),
         ),
         Row(
             "Systems that do not follow",
             (
                 lines("Restores", "Which system keeps writing what it may not?", rated("restores", "system")),
-                bars(
+                table(
                     "Loops, values that do not land, values nobody attested",
-                    "Do automations answer each other, or does a system show other values than it should?",
-                    counted("queue_opened", "reason", where='reason=~"oscillation|diverged|unattested"'),
+                    "Which system shows other values than it should, and why?",
+                    top(counted("disagreements_opened", "system", "reason")),
                 ),
                 stat(
                     "Breaker",
-                    "Was a system withheld because too much was sent back into it?",
-                    counted("breaker_trips", "system"),
+                    "From how many lanes is a system withheld now, because too much was sent back into it?",
+                    Query(over(selected("breaker_lanes_tripped"), ("system",)), "{{system}} now"),
+                    counted("breaker_trips", "system", legend="{{system}}: trips"),
                     alarm=1,
                 ),
             ),
@@ -170,9 +184,19 @@ WEEKLY: Final = Dashboard(
                     *this_week_and_last("job:ownership_overrides:increase1w", whole=True),
                 ),
                 stat(
-                    "4 Queue: cases beyond their deadline",
-                    "How many cases were not decided in time? The age of those that are open is in no metric.",
-                    *this_week_and_last("job:ownership_queue_escalated:increase1w", whole=True),
+                    "4 Queue: age of open cases",
+                    "How old is what nobody has decided: at the median, at the 95th percentile, at most?",
+                    recorded("job:ownership_queue_open_age_seconds:p50", legend="median"),
+                    recorded("job:ownership_queue_open_age_seconds:p50", ago="1w", legend="median, the week before"),
+                    recorded("job:ownership_queue_open_age_seconds:p95", legend="p95"),
+                    recorded("job:ownership_queue_open_oldest_seconds:max", legend="oldest"),
+                    unit="s",
+                ),
+                stat(
+                    "4 Queue: beyond their SLA",
+                    "Which share of the open cases has passed its first deadline?",
+                    *this_week_and_last("job:ownership_queue_open_beyond_sla_per_open:ratio"),
+                    unit="percentunit",
                 ),
                 stat(
                     "5 Mean time to close a case",
@@ -250,10 +274,11 @@ WEEKLY: Final = Dashboard(
                     unit="percentunit",
                 ),
                 lines(
-                    "Cases opened less those closed, in a week",
+                    "Median age of open cases",
                     "Is there capacity for what is opened?",
-                    recorded("job:ownership_queue_open:delta1w", whole=True, legend="opened less closed"),
-                    unit="short",
+                    recorded("job:ownership_queue_open_age_seconds:p50", legend="median"),
+                    recorded("job:ownership_queue_open_age_seconds:p95", legend="p95"),
+                    unit="s",
                 ),
                 table(
                     "Diagnoses",
@@ -288,6 +313,7 @@ PIPELINE: Final = Dashboard(
                     "Lanes",
                     "Is everything at work, or what is it waiting for?",
                     Query(over(selected("lanes", of=WORKERS), ("state",)), "{{state}}"),
+                    Query(f"{over(selected('lanes_waiting', of=WORKERS), ('need',))} > 0", "for {{need}}"),
                     width=7,
                 ),
                 stat(
@@ -325,6 +351,13 @@ PIPELINE: Final = Dashboard(
                     recorded("job_stage:ownership_lanes_late_per_lanes:ratio1h", ("stage",)),
                     unit="percentunit",
                     alarm=0.072,
+                ),
+                lines(
+                    "From the source to the apply topic",
+                    "How long does the other system not know?",
+                    *quantiles("apply_latency_seconds", "system"),
+                    unit="s",
+                    alarm=60,
                 ),
                 lines(
                     "Lag",

@@ -1,7 +1,8 @@
 """What a decision counts as: the figures behind the weekly review (``docs/rules.md``, section 5).
 
-Pure: counts are keys of the metric catalogue with their label values in order, added up for a batch and counted
-only once that batch is committed. It decides nothing and knows no metrics library.
+Pure: counts are keys of the metric catalogue with their label values in order (of a histogram the observed value after
+them), added up for a batch and counted only once that batch is committed. It decides nothing and knows no metrics
+library.
 """
 
 from collections import Counter
@@ -16,6 +17,10 @@ from ownership_stream.outcomes import ATTEMPTS
 Counts = Counter[tuple[str, ...]]
 
 CLOSINGS: Final = frozenset({"converged", "superseded", "resolved"})
+DISAGREEMENTS: Final = ("diverged", "oscillation", "unattested", "unwritable", "uncreated")
+"""Reasons of cases that are about one system, which does not show what it should."""
+MOMENT: Final = 100
+"""Milliseconds: moments of sources are told in steps of this, so that those of a batch are few."""
 RESOLUTION: Final = "resolution"
 """The grant that a resolution against the owner's value counts under as a manual override."""
 
@@ -31,10 +36,12 @@ def account(counts: Counts, matrix: Matrix, before: RecordState | None, change: 
             _attempt(counts, matrix, system, outcome)
     for send in decision.sends:
         counts["sends", send.system, send.kind] += 1
+        if change.kind == "row" and change.at and change.op != "r":
+            counts["apply_latency_seconds", send.system, str(change.at // MOMENT * MOMENT)] += 1
     for target, field in decision.restored:
         counts["restores", field, target] += 1
     for event in decision.cases:
-        _case(counts, event, change.received, system)
+        _case(counts, event, change.received, event.system or system)
     if decision.answer is not None:
         _answer(counts, matrix, decision.answer)
     if is_created(before, change, decision) and not is_ours(before, change):
@@ -59,6 +66,9 @@ def _answer(counts: Counts, matrix: Matrix, answer: Answer) -> None:
     field = matrix.fields.get(answer.field)
     if answer.against_owner and field is not None and field.protected:
         counts["overrides", field.name, RESOLUTION] += 1
+    case = answer.case
+    if answer.outcome == "dismissed" and case is not None and case.reason == "duplicate" and case.proposals:
+        counts["probable_duplicates_dismissed", case.proposals[0].system] += 1
 
 
 def _case(counts: Counts, event: CaseEvent, now: int, system: str) -> None:
@@ -67,12 +77,17 @@ def _case(counts: Counts, event: CaseEvent, now: int, system: str) -> None:
         counts["queue_opened", case.owner, case.reason] += 1
         if case.reason == "duplicate":
             counts["probable_duplicates", system] += 1
+        if case.reason in DISAGREEMENTS:
+            counts["disagreements_opened", system, case.reason] += 1
     elif event.event == "escalated":
         counts["queue_escalated", case.owner] += 1
     elif event.event in CLOSINGS:
         counts["queue_closed", case.owner, event.event] += 1
         # The broker's time goes back where another node leads the partition whose clock is behind.
-        counts["queue_closed_seconds", case.owner, event.event] += max(0, now - case.opened) // 1000
+        seconds = max(0, now - case.opened) // 1000
+        counts["queue_closed_seconds", case.owner, event.event] += seconds
+        if event.event == "resolved":
+            counts["resolution_seconds", case.owner, str(seconds)] += 1
 
 
 def is_ours(before: RecordState | None, change: Change) -> bool:

@@ -50,21 +50,21 @@ REVOKE_SHARE: Final = 0.8
 _log = logging.getLogger("ownership_stream.app")
 
 
-class Ticks(Protocol):
-    """Who lets time pass for records that wait: see `ticker`."""
+class Rounds(Protocol):
+    """Who does something now and then for the lanes at work: see `ticker` and `census`."""
 
     @property
     def topic(self) -> str:
-        """The input topic of the lanes that want ticks."""
+        """The input topic of the lanes it is done for."""
         ...
 
     @property
     def seconds(self) -> float:
-        """The time between two rounds."""
+        """How long to wait for the next round; asked before each."""
         ...
 
     def tick(self, partitions: Iterable[int], now: int) -> int:
-        """One round for these partitions at this time (milliseconds); how many ticks it took."""
+        """One round for these partitions at this time (milliseconds); how much there was to do."""
         ...
 
 
@@ -230,10 +230,10 @@ class Worker:
         store: StateStore,
         observer: Observer,
         metrics: Metrics | None = None,
-        ticks: Ticks | None = None,
+        rounds: Sequence[Rounds] = (),
     ) -> None:
         self._config = config
-        self._ticks = ticks
+        self._rounds = rounds
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lanes = Lanes(config, stages, store, observer, self._fail)
         self._pages = Pages(self.lanes.readiness, metrics)
@@ -250,8 +250,8 @@ class Worker:
         await self.app.start()
         self._take_on(self.lanes.watch())
         self._take_on(self.lanes.measure(_consumer_of(self.app)))
-        if self._ticks is not None:
-            self._take_on(self._tick(self._ticks))
+        for one in self._rounds:
+            self._take_on(self._go_round(one))
 
     async def wait(self, stop: asyncio.Event) -> None:
         """Returns when `stop` is set; raises the error that ends the worker."""
@@ -291,14 +291,14 @@ class Worker:
         if not chore.cancelled() and (error := chore.exception()) is not None:
             self._fail(OwnershipError(blame(error)))
 
-    async def _tick(self, ticks: Ticks) -> None:
-        """Lets time pass for records that wait, round by round."""
+    async def _go_round(self, rounds: Rounds) -> None:
+        """Round by round, for as long as the worker does; what could not be done is the next round's."""
         while True:
-            await asyncio.sleep(ticks.seconds)
+            await asyncio.sleep(rounds.seconds)
             try:
-                await asyncio.to_thread(ticks.tick, self.lanes.at_work(ticks.topic), int(time() * 1000))
+                await asyncio.to_thread(rounds.tick, self.lanes.at_work(rounds.topic), int(time() * 1000))
             except OwnershipError as error:
-                _log.warning("no ticks in this round: %s", error)
+                _log.warning("nothing was done in this round: %s", error)
 
     def _fail(self, error: OwnershipError) -> None:
         """Ends the worker with this error; if it does not end in time, it is ended."""
@@ -385,11 +385,11 @@ async def serve(
     observer: Observer,
     stop: asyncio.Event,
     metrics: Metrics | None = None,
-    ticks: Ticks | None = None,
+    rounds: Sequence[Rounds] = (),
     started: Callable[[Worker], None] | None = None,
 ) -> None:
     """Works until `stop` is set; raises the error that must end the process. `started` is told the worker."""
-    worker = Worker(config, stages, store=store, observer=observer, metrics=metrics, ticks=ticks)
+    worker = Worker(config, stages, store=store, observer=observer, metrics=metrics, rounds=rounds)
     try:
         await worker.start()
         if started is not None:
@@ -414,7 +414,7 @@ def run_worker(
     store: StateStore,
     observer: Observer,
     metrics: Metrics | None = None,
-    ticks: Ticks | None = None,
+    rounds: Sequence[Rounds] = (),
 ) -> None:
     """Works until SIGTERM or SIGINT, then settles what is at work and returns; a second signal ends it at once.
 
@@ -431,7 +431,7 @@ def run_worker(
         for signal in (SIGTERM, SIGINT):
             loop.add_signal_handler(signal, _told_to_stop, stop)
         try:
-            await serve(config, stages, store=store, observer=observer, metrics=metrics, ticks=ticks, stop=stop)
+            await serve(config, stages, store=store, observer=observer, metrics=metrics, rounds=rounds, stop=stop)
         finally:
             last.start()
 

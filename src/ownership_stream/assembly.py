@@ -7,11 +7,14 @@ starts nothing and runs nothing.
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from ownership_stream import sources
+from ownership_stream.census import Census
 from ownership_stream.errors import BadInputError
-from ownership_stream.matrix.compile import load_document
+from ownership_stream.matrix.compile import MatrixDocument, load_document
 from ownership_stream.matrix.compiled import Matrix
-from ownership_stream.matrix.lint import lint
+from ownership_stream.matrix.lint import due, end_of, lint
 from ownership_stream.settings import Mode, Settings
 from ownership_stream.sources import IGNORED, REASONS, Mapping, Writer
 from ownership_stream.steps import DEAD_LETTER_REASONS, DecideStep, IntakeStep, MatchStep, SourceDecoder, Topics
@@ -35,6 +38,7 @@ class Assembly(NamedTuple):
     telemetry: Telemetry
     observer: LaneTelemetry
     ticks: Ticker
+    census: Census
 
 
 def assemble(settings: Settings, *, waived: Collection[str] = ()) -> Assembly:
@@ -43,9 +47,11 @@ def assemble(settings: Settings, *, waived: Collection[str] = ()) -> Assembly:
     Raises ``BadInputError`` with every mistake in the matrix and the source mappings, each at its place: what
     ``ownership-stream matrix check`` refuses, no worker works by.
     """
-    matrix, mappings = documents(settings)
+    document, mappings = _documents(settings)
+    matrix = document.matrix
     registry = registry_of(settings)
     counts = _telemetry(settings, matrix)
+    counts.set("matrix_review_due_timestamp_seconds", value=end_of(due(document.review)))
     config = worker_config(settings, waived=waived)
     store = redis_store(settings, waived=waived)
     return Assembly(
@@ -64,11 +70,17 @@ def assemble(settings: Settings, *, waived: Collection[str] = ()) -> Assembly:
             seconds=settings.tick_interval_seconds,
             wire=wire_of(settings, registry=registry),
         ),
+        Census(config.lane, store, matrix, counts, changes=settings.topic_changes, states=settings.topic_state),
     )
 
 
 def documents(settings: Settings) -> tuple[Matrix, tuple[Mapping, ...]]:
     """The matrix and its source mappings, each sound by itself and all of them together; raises ``BadInputError``."""
+    document, mappings = _documents(settings)
+    return document.matrix, mappings
+
+
+def _documents(settings: Settings) -> tuple[MatrixDocument, tuple[Mapping, ...]]:
     document = load_document(settings.matrix_path)
     found = sources.load_all(settings.sources_path, document.matrix)
     columns = {one.mapping.source: one.columns() for one in found}
@@ -80,7 +92,8 @@ def documents(settings: Settings) -> tuple[Matrix, tuple[Mapping, ...]]:
     problems += _unmakeable(settings, document.matrix, mappings)
     if problems:
         raise BadInputError(*problems)
-    return sources.bound(document.matrix, mappings), mappings
+    bound = msgspec.structs.replace(document, matrix=sources.bound(document.matrix, mappings))
+    return bound, mappings
 
 
 def _misnamed(settings: Settings, mappings: Collection[Mapping]) -> Iterator[str]:

@@ -79,12 +79,12 @@ def _settle(draft: Draft, key: str, system: SystemState, field: Field, expected:
         return
     if key in field.read_only:
         if name not in draft.cases:
-            draft.open_case(name, "unwritable", field.escalation)
+            draft.open_case(name, "unwritable", field.escalation, system=key)
         return
     if not can_send(draft, key, system):
         return
     if restore and current.restores >= MAX_RESTORES:
-        draft.open_case(name, "oscillation", field.escalation)
+        draft.open_case(name, "oscillation", field.escalation, system=key)
         return
     draft.send(key, name, expected, restore=restore)
 
@@ -99,7 +99,7 @@ def _is_kept(draft: Draft, key: str, system: SystemState, field: Field) -> bool:
     if key != draft.owner(field) or refused is None:
         return False
     if refused.reason != "not_validated":
-        draft.open_case(field.name, "unattested", field.escalation)
+        draft.open_case(field.name, "unattested", field.escalation, system=key)
     return True
 
 
@@ -138,7 +138,7 @@ def _overdue(draft: Draft, key: str, name: str) -> None:
     elif newest.again:
         system.outstanding = without(system.outstanding, name)
         if name not in draft.cases:
-            draft.open_case(name, "diverged", field.escalation)
+            draft.open_case(name, "diverged", field.escalation, system=key)
     else:
         draft.send(key, name, expected, restore=name in system.refused, again=True)
 

@@ -38,7 +38,8 @@ def overdue(draft: Draft, key: str) -> None:
         return
     if newest.again:
         draft.system(key).outstanding = {}
-        draft.open_case("", "uncreated", draft.matrix.fields[draft.matrix.stages.field].escalation)
+        owner = draft.matrix.fields[draft.matrix.stages.field].escalation
+        draft.open_case("", "uncreated", owner, system=key)
     else:
         _seed(draft, key, again=True)
 

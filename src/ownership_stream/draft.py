@@ -282,8 +282,13 @@ class Draft:
             if other != key and system.present and system.shown.get(name) != self.expected(other, name, field):
                 self.excuse(other, name)
 
-    def open_case(self, name: str, reason: str, owner: str, proposal: Proposal | None = None) -> bool:
-        """Open a case for the field, or join the one that is open; whether it joined."""
+    def open_case(
+        self, name: str, reason: str, owner: str, proposal: Proposal | None = None, *, system: str = ""
+    ) -> bool:
+        """Open a case for the field, or join the one that is open; whether it joined.
+
+        ``system``: of one that no write opens, the system that does not show what it should.
+        """
         case = self.cases.get(name)
         if case is not None:
             proposals = case.proposals if proposal is None else (*case.proposals, proposal)[-PROPOSALS_KEPT:]
@@ -300,7 +305,7 @@ class Draft:
             self.now + sla,
             () if proposal is None else (proposal,),
         )
-        self._put_case("opened", opened)
+        self._put_case("opened", opened, system)
         return False
 
     def alter_case(self, how: Literal["changed", "escalated", "assigned"], case: Case) -> None:
@@ -315,9 +320,9 @@ class Draft:
             self.assigned = without(self.assigned, name)
             self.case_events += (CaseEvent(how, case),)
 
-    def _put_case(self, how: CaseWord, case: Case) -> None:
+    def _put_case(self, how: CaseWord, case: Case, system: str = "") -> None:
         self.cases = {**self.cases, case.field: case}
-        self.case_events += (CaseEvent(how, case),)
+        self.case_events += (CaseEvent(how, case, system),)
 
     def stands(self, name: str, proposal: Proposal) -> bool:
         """Whether the system still shows (or still requests) what it proposed."""

@@ -340,6 +340,8 @@ class CaseEvent(msgspec.Struct, frozen=True, gc=False):
 
     event: CaseWord
     case: Case
+    system: str = ""
+    """Of an opened one that no write opened: the system that does not show what it should."""
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

@@ -113,7 +113,7 @@ class Running:
             store=parts.store,
             observer=parts.observer,
             metrics=parts.telemetry,
-            ticks=parts.ticks,
+            rounds=(parts.ticks, parts.census),
             stop=self._stop,
             started=self._tell,
         )
@@ -163,11 +163,15 @@ class Running:
                 found += messages
         return found
 
+    @property
+    def port(self) -> int | None:
+        """Where its pages are."""
+        return self._worker.http_port if self._worker is not None else None
+
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of a page."""
-        port = self._worker.http_port if self._worker is not None else None
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:  # ours
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:  # ours
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -1,92 +1,39 @@
 """The whole way of a change on the embedded stack: connectors' bytes in; records, metrics, pages and commands out."""
 
+import io
+import json
+import logging
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+import structlog
 from pydantic import SecretStr
 
 from integration.running import Running, headers_of, running
+from integration.whole_story import ANN, BEA, GARBAGE, SECRETS, TRACE, tell
 from ownership_stream.embedded import Embedded
-from ownership_stream.telemetry import hash_id, hash_key
+from ownership_stream.review import Week
+from ownership_stream.telemetry import configure_logging, hash_id, hash_key
 from ownership_stream.wire import JSON, Apply, Conflict, Resolution
-from source_kit import PATIENT_ROW, crm_event, ehr_event, packed
 from step_kit import error_headers
-
-ANN, BEA = "0032X0000AQU10JQAT", "0032X0000BQU10JQAT"
-DAY = 4017
-"""1980-12-31 in days since 1970, as Debezium writes a date."""
-GARBAGE = b"\xff\xfe Zebedee"
-TRACE = ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-START = 1_767_261_600_000
-SECRETS = ("Zebedee", "zebedee", "1980-12-31", "1991-01-01")
-
-
-class Clinic:
-    """Both source systems of the story, each event after the one before."""
-
-    def __init__(self, stream: Running) -> None:
-        self.stream = stream
-        self.moment = 0
-        self.decided = 0
-
-    def crm(self, kind: str, contact: str, user: str = "005GROW0000AJGNCQA5", **columns: Any) -> None:
-        """An event of Salesforce's change data capture."""
-        self.moment += 1
-        header = {
-            "recordIds": [contact],
-            "changeType": kind,
-            "changedFields": [] if kind == "CREATE" else [*columns],
-            "commitNumber": 1_000 + self.moment,
-            "commitTimestamp": START + self.moment * 1_000,
-            "commitUser": user,
-        }
-        event = crm_event(header, **columns) | {"Id": contact}
-        self.stream.feed("crm", None, packed(event), [TRACE])
-        self._decided()
-
-    def ehr(self, op: str, contact: str, by: str, **columns: Any) -> None:
-        """An event of Debezium: the whole row, empty but for these columns."""
-        self.moment += 1
-        at = START + self.moment * 1_000
-        row = dict.fromkeys(PATIENT_ROW) | {"patient_id": 123, "crm_id": contact, "updated_by": by}
-        source = {
-            "lsn": 1_000 + self.moment,
-            "sequence": None,
-            "ts_ms": at,
-            "ts_us": at * 1_000,
-            "ts_ns": at * 1_000_000,
-        }
-        event = ehr_event(op, source=source, **row | columns | {"updated_at": at * 1_000})
-        self.stream.feed("ehr", b'{"patient_id":123}', packed(event))
-        self._decided()
-
-    def _decided(self) -> None:
-        """The two topics are in no order between them: each event is decided before the next."""
-        self.decided += 1
-        self.stream.settled(self.decided)
-
-
-def tell(stream: Running) -> None:
-    """A lead becomes a patient; the CRM gets her birthday wrong, the EHR loses it; a second lead is the same woman."""
-    clinic = Clinic(stream)
-    lead: dict[str, Any] = {"LastName": "Zebedee", "FirstName": "Ann", "Email": "Ann@Zebedee.org"}
-    clinic.crm("CREATE", ANN, Care_Stage__c="New_Lead", LeadSource="google_ads", **lead)
-    clinic.ehr("c", ANN, "nurse/7", birth_date=DAY)
-    clinic.crm("UPDATE", ANN, "005INTG0000000001", Birthdate="1980-12-31")
-    clinic.crm("UPDATE", ANN, Birthdate="1991-01-01")
-    clinic.crm("UPDATE", ANN, "005INTG0000000001", Birthdate="1980-12-31")
-    clinic.ehr("u", ANN, "interface/1")
-    clinic.ehr("u", ANN, "nurse/8", birth_date=DAY)
-    stream.feed("ehr", b"not a key \xff", GARBAGE, [TRACE, ("x", b"\xff")])
-    stream.feed("ehr", b'{"patient_id":123}', None)
-    clinic.decided += 2  # the matches that follow
-    clinic.crm("CREATE", BEA, Care_Stage__c="New_Lead", **lead)
 
 
 @pytest.fixture(scope="module")
-def stream(embedded: Embedded) -> Iterator[Running]:
+def log() -> Iterator[io.StringIO]:
+    """All that the worker logs, down to `debug`; logging is put back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    lines = io.StringIO()
+    configure_logging("debug", stream=lines)
+    yield lines
+    structlog.reset_defaults()
+    logging.getLogger("ownership_stream").setLevel(logging.NOTSET)
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture(scope="module")
+def stream(embedded: Embedded, log: io.StringIO) -> Iterator[Running]:
     """The story, told to a worker that is still at work."""
     with running(embedded, hash_key=SecretStr("a key of the tests")) as worker:
         tell(worker)
@@ -239,6 +186,53 @@ def test_no_patient_s_value_is_in_a_metric(stream: Running) -> None:
     """Nor a record's id."""
     page = stream.get("/metrics")[1]
     assert not [word for word in (*SECRETS, ANN, BEA) if word in page]
+
+
+def test_the_report_of_the_week_counts_what_the_metrics_count(stream: Running) -> None:
+    """In a process of its own, from the topics alone: the six figures, to the unit."""
+    [first, *_] = stream.records(stream.settings.topic_changes)
+    week = str(Week.of(first.timestamp()[1]))
+    page = stream.shown("report", "--week", week)
+    found = {one["key"]: one["value"] for one in page["figures"]}
+
+    attempts = stream.metric("write_attempts", "outcome", "reason")
+    assert sum(stream.metric("conflicts", "field").values()) == found["conflicts"] > 0
+    assert sum(stream.metric("overrides", "grant").values()) == found["overrides"]
+    assert attempts["rejected", "owner_policy"] / sum(attempts.values()) == found["rejected"]
+    created, twice = (sum(stream.metric(name).values()) for name in ("records_created", "probable_duplicates"))
+    assert twice / created == found["duplicates"] > 0
+    assert None is found["resolution"]
+    opened, closed = (stream.metric(name, "owner") for name in ("queue_opened", "queue_closed"))
+    still = {owner: number - closed.get(owner, 0) for owner, number in opened.items()}
+    assert {owner: number for owner, number in still.items() if number} == {
+        one["owner"]: one["open"] for one in page["queues"] if one["open"]
+    }
+    assert [] == page["missing"]
+
+
+@pytest.mark.parametrize("form", ["markdown", "html"])
+def test_the_report_holds_no_patient_s_value(stream: Running, form: str) -> None:
+    """Nor a record's id; it says what the matrix said."""
+    [first, *_] = stream.records(stream.settings.topic_changes)
+    code, out, err = stream.command("report", "--week", str(Week.of(first.timestamp()[1])), "--format", form)
+
+    assert (0, "") == (code, err)
+    assert not [word for word in (*SECRETS, ANN, BEA) if word in out]
+    assert "Date of birth" in out
+
+
+def test_a_week_without_changes_has_no_figures(stream: Running) -> None:
+    """And a week that is none is said in one line."""
+    assert {None, 0} == {one["value"] for one in stream.shown("report", "--week", "2020-W01")["figures"]}
+    said = "error: `soon` is no week: write year and ISO week, as in `2026-W47`\n"
+    assert (2, "", said) == stream.command("report", "--week", "soon")
+
+
+def test_no_log_line_holds_a_patient_s_value(stream: Running, log: io.StringIO) -> None:
+    """Not at `debug` either, nor a record's id; and there are lines that could."""
+    events = {json.loads(line)["event"] for line in log.getvalue().splitlines()}
+    assert {"lane_started", "batch_committed"} <= events
+    assert not [word for word in (*SECRETS, ANN, BEA) if word in log.getvalue()]
 
 
 def test_explain_says_why(stream: Running) -> None:

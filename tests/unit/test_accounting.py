@@ -359,3 +359,66 @@ def test_to_accept_what_the_owner_shows_is_no_override() -> None:
     assert {("refused", "not_the_owner"): 1} == record.last("resolutions")
     record.ask("date_of_birth", "accept", system="ehr")
     assert ({("accepted", ""): 1}, {}) == (record.last("resolutions"), record.last("overrides"))
+
+
+# ------------------------------------------------------------------------------- what resolutions and sends take
+
+
+def test_the_time_a_person_took_is_observed_beside_its_sum() -> None:
+    """Figure 5, as a histogram: what settles by itself is in none."""
+    record = counted(date_of_birth=DOB)
+    queued(record)
+    record.now += 9 * MINUTE
+    record.ask("date_of_birth", "keep")
+    assert {("clinical_ops", "600"): 1} == record.last("resolution_seconds")
+
+    record = counted(date_of_birth=DOB)
+    queued(record)
+    record.row("ehr", {"date_of_birth": NEW_DOB}, by="nurse")
+    assert {("clinical_ops", "superseded"): 1} == record.last("queue_closed")
+    assert {} == record.last("resolution_seconds")
+
+
+def test_a_case_about_one_system_is_counted_by_it() -> None:
+    """Here a value that the EHR did not take: the tick that finds it out has no system of its own."""
+    record = counted(email="a@x.org")
+    record.row("crm", {"email": "b@x.org"}, by="person")
+    record.tick(15)
+    record.tick(15)
+    assert {("support_lead", "diverged"): 1} == record.last("queue_opened")
+    assert {("ehr", "diverged"): 1} == record.last("disagreements_opened")
+
+
+def test_a_case_of_a_write_is_no_disagreement_of_a_system() -> None:
+    """It is about what somebody wrote."""
+    record = counted(date_of_birth=DOB)
+    queued(record)
+    assert {("clinical_ops", "clear"): 1} == record.last("queue_opened")
+    assert {} == record.last("disagreements_opened")
+
+
+def test_a_send_is_counted_with_the_moment_of_its_source() -> None:
+    """In tenths of a second, by the system that learns of it; only whoever commits knows how long ago that was."""
+    record = counted(email="a@x.org")
+    record.row("crm", {"email": "b@x.org"}, by="person", at=1_772_452_800_987)
+    assert {("ehr", "1772452800900"): 1} == record.last("apply_latency_seconds")
+
+
+def test_what_no_source_committed_has_no_latency() -> None:
+    """A tick sends once more what did not land: that is the clock's doing."""
+    record = counted(email="a@x.org")
+    record.row("crm", {"email": "b@x.org"}, by="person")
+    record.tick(15)
+    assert {("ehr", "change"): 1} == record.last("sends")
+    assert {} == record.last("apply_latency_seconds")
+
+
+def test_a_dismissed_duplicate_is_counted_for_the_system_that_made_it() -> None:
+    """Figure 1, taken off above the line; what else is dismissed is not."""
+    record = counted()
+    record.decide(
+        Change(id="m1", record="r1", kind="match", system="crm", other="r0", about="email", received=record.now)
+    )
+    record.ask("", "dismiss", by="support_lead")
+    assert {("dismissed", "duplicate"): 1} == record.last("resolutions")
+    assert {("crm",): 1} == record.last("probable_duplicates_dismissed")

@@ -267,3 +267,18 @@ def test_a_warning_stops_no_worker(place: Path, old: str, new: str) -> None:
     spoil(place / "patient.yaml", (old, new))
     matrix, mappings = documents(settings(matrix_path=place / "patient.yaml", sources_path=place / "sources"))
     assert (30, 2) == (len(matrix.fields), len(mappings))
+
+
+def test_the_day_of_the_next_review_is_a_metric(place: Path) -> None:
+    """The end of that day, by the document or by a later signature beside it."""
+
+    def due() -> float:
+        telemetry = assemble(settings(matrix_path=place / "patient.yaml", sources_path=place / "sources")).telemetry
+        value = telemetry.registry.get_sample_value("ownership_matrix_review_due_timestamp_seconds")
+        assert value is not None
+        return value
+
+    assert 1_798_070_400 == due()
+    signed = "reviews:\n  - {on: 2026-12-23, by: Dana Reyes, revision: r}\n"
+    (place / "patient.reviews.yaml").write_text(signed, encoding="utf-8")
+    assert 31 * 86_400 == due() - 1_798_070_400

@@ -261,6 +261,20 @@ def test_a_lane_waits_while_something_is_away_and_says_so() -> None:
     assert 1 == life.lane.starts
 
 
+def test_a_lane_without_work_is_no_longer_waiting_once_what_was_away_is_back() -> None:
+    """It has no batch to commit, so it says so itself; a lane that never waited says nothing."""
+
+    async def story(life: Life) -> None:
+        life.lane.start_faults = [UnavailableError("kafka: away")] * 2
+        await life.begin()
+        life.deliver(0)
+        await life.until(lambda: [0] == life.lane.settled)
+
+    life = live(story)
+    assert [("kafka: away",)] == life.notes.named("waiting")
+    assert [()] == life.notes.named("recovered")
+
+
 def test_the_pauses_of_a_waiting_lane_are_bounded() -> None:
     """However long Kafka is away, its return is noticed within seconds."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from matrices import PATIENT, VALID, compiled, edited
-from ownership_stream.cli import matrix as command
+from ownership_stream.cli import matrix_file as command
 from ownership_stream.cli import run
 from ownership_stream.matrix.show import as_csv, as_html, as_markdown, page
 

@@ -185,6 +185,58 @@ def test_a_count_that_the_catalogue_does_not_know_is_a_mistake_of_the_program(te
         telemetry.count({("sends", "ehr"): 1})
 
 
+def test_a_count_of_a_histogram_ends_with_the_value_that_was_observed(telemetry: Telemetry) -> None:
+    """As often as it is counted, in the buckets that fit people's time."""
+    telemetry.count({("resolution_seconds", "clinical_ops", "600"): 2})
+
+    rows = series(telemetry)
+    assert 2.0 == rows["ownership_resolution_seconds_count", "enforce", "clinical_ops"]
+    assert 1_200.0 == rows["ownership_resolution_seconds_sum", "enforce", "clinical_ops"]
+    assert (0.0, 2.0) == tuple(
+        rows["ownership_resolution_seconds_bucket", le, "enforce", "clinical_ops"] for le in ("60.0", "900.0")
+    )
+
+
+def test_a_moment_is_observed_as_the_time_since() -> None:
+    """The source's clock may be ahead of ours: then it took no time."""
+    telemetry = Telemetry(BOUNDS, clock=lambda: 1_000.0)
+
+    telemetry.count({("apply_latency_seconds", "crm", "998500"): 1, ("apply_latency_seconds", "crm", "1002000"): 1})
+    rows = series(telemetry)
+    assert (2.0, 1.5) == tuple(
+        rows[f"ownership_apply_latency_seconds_{part}", "enforce", "crm"] for part in ("count", "sum")
+    )
+
+
+def test_an_observed_value_under_an_unknown_label_makes_no_series(telemetry: Telemetry) -> None:
+    """As with counters; and a histogram without its value is a mistake of the program."""
+    telemetry.count({("resolution_seconds", "Ann Doe", "600"): 1})
+
+    assert {("ownership_unknown_labels_total", "resolution_seconds"): 1.0} == above_zero(telemetry)
+    with pytest.raises(ValueError, match=r"`resolution_seconds` has the labels .*, 0 values were given"):
+        telemetry.count({("resolution_seconds", "600"): 1})
+
+
+def test_lanes_that_wait_are_counted_by_what_they_wait_for(telemetry: Telemetry) -> None:
+    """Each by the beginning of its reason; what changes its mind or goes on waits for the former no more."""
+    observer = LaneTelemetry(telemetry)
+    first, second = Lane("decide", "t", 0), Lane("decide", "t", 1)
+
+    def waits() -> dict[str, float]:
+        return {key[1]: value for key, value in above_zero(telemetry).items() if key[0] == "ownership_lanes_waiting"}
+
+    observer.waiting(first, "redis: ConnectionError: refused")
+    observer.waiting(second, "kafka: cannot start transactions")
+    assert {"redis": 1.0, "kafka": 1.0} == waits()
+    observer.waiting(second, "schema registry: does not answer")
+    observer.waiting(first, "the moon is full")
+    assert {"registry": 1.0, "other": 1.0} == waits()
+    observer.recovered(second)
+    observer.stopped(first)
+    assert {} == waits()
+    assert 1.0 == above_zero(telemetry)["ownership_lanes", "decide", "working"]
+
+
 def test_the_build_says_one_version_at_a_time(telemetry: Telemetry) -> None:
     """A new matrix revision takes the place of the old one."""
     telemetry.describe(version="1", revision="a")
@@ -220,8 +272,11 @@ def counted() -> Iterator[tuple[str, int]]:
 
 
 def test_whatever_the_program_counts_is_in_the_catalogue_with_as_many_labels() -> None:
-    """A count that the catalogue does not know would only be found out at run time, after a commit."""
-    known = {metric.name: len(metric.labels) for metric in CATALOGUE}
+    """A count that the catalogue does not know would only be found out at run time, after a commit.
+
+    Of a histogram the observed value stands after the labels.
+    """
+    known = {metric.name: len(metric.labels) + (metric.kind is Kind.HISTOGRAM) for metric in CATALOGUE}
 
     assert [] == [(name, labels) for name, labels in counted() if known.get(name) != labels]
     assert 10 < len(list(counted()))

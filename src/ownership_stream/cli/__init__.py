@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "explain": "ownership_stream.cli.explain",
     "matrix": "ownership_stream.cli.matrix",
     "pause": "ownership_stream.cli.pause",
+    "report": "ownership_stream.cli.report",
     "resume": "ownership_stream.cli.resume",
     "settings": "ownership_stream.cli.settings",
     "simulate": "ownership_stream.cli.simulate",

@@ -1,8 +1,7 @@
-"""`ownership-stream matrix`: check a matrix document, and show it as people read it."""
+"""`ownership-stream matrix`: check a matrix document, and show it as people read it; its review is `matrix_review`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -13,34 +12,20 @@ from rich.table import Table
 from rich.text import Text
 
 from ownership_stream.cli import Session, pass_session
+from ownership_stream.cli.matrix_file import matrix_file
+from ownership_stream.cli.matrix_review import launch, review
 from ownership_stream.errors import BadInputError
 from ownership_stream.matrix.compile import MatrixDocument, load_document
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.matrix.document import MatrixError
+from ownership_stream.matrix.launches import launch_findings
 from ownership_stream.matrix.lint import Column, lint
 from ownership_stream.matrix.schema import render
 from ownership_stream.matrix.show import FORMATS, Page, page
 from ownership_stream.sources import MappingDocument, load_all
 
-DEFAULT: Final = Path("matrix/patient.yaml")
-PACKAGED: Final = "documents/patient.yaml"
-"""Where an installed package keeps its copy of the default document, inside `ownership_stream`."""
 SOURCES: Final = "sources"
 """The folder of source mappings beside a matrix document."""
-
-
-def matrix_file(given: Path | None) -> Path:
-    """The document to use: the given one, else the working directory's, else the package's own copy.
-
-    Raises BadInputError where there is none.
-    """
-    packaged = Path(str(files("ownership_stream").joinpath(PACKAGED)))
-    for path in (given, DEFAULT, packaged):
-        if path is not None and (path == given or path.exists()):
-            return path
-    raise BadInputError(f"no `{DEFAULT}` here: name the matrix document")
-
-
 WIDE: Final = 100
 """Columns of a terminal from which on most rows need no second line, and so no blank line between rows."""
 GAP: Final = 2
@@ -51,10 +36,14 @@ FILE: Final = click.argument("file", required=False, type=click.Path(path_type=P
 
 @click.group("matrix")
 def command() -> None:
-    """Check and show the ownership matrix.
+    """Check, show and review the ownership matrix.
 
     FILE is matrix/patient.yaml in the working directory, or else the one that came with the program.
     """
+
+
+command.add_command(review)
+command.add_command(launch)
 
 
 @command.command("check")
@@ -72,8 +61,16 @@ def command() -> None:
     metavar="DATE",
     help="Judge the review date as of this day. [default: the current date]",
 )
+@click.option(
+    "--launches",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Check the lists of launches in this file too: one left open is a mistake.",
+)
 @pass_session
-def check(session: Session, file: Path | None, folder: Path | None, today: datetime | None) -> None:
+def check(
+    session: Session, file: Path | None, folder: Path | None, today: datetime | None, launches: Path | None
+) -> None:
     """Find every mistake in FILE, each with its place.
 
     A mistake is said as file:line:col: message. First what makes the matrix unusable, all at once; then, in a
@@ -90,6 +87,7 @@ def check(session: Session, file: Path | None, folder: Path | None, today: datet
     # The one reading of the clock: the day on which a person asks.
     day = today.date() if today else date.today()  # noqa: DTZ011 (the person's own calendar day)
     findings = [*lint(document, day, columns or None), *(said for mapping in mappings for said in mapping.findings())]
+    findings += [] if launches is None else launch_findings(document.matrix, launches)
     if problems or any(finding.severity == "error" for finding in findings):
         raise _refused(path, [*map(str, findings), *problems])
     for finding in findings:

@@ -58,7 +58,7 @@ def command(session: Session, *, partitions: list[int], outputs: bool, former: S
     key = hash_key(settings.hash_key)
     store = RedisStore.from_url(settings.redis_url.get_secret_value(), timeout=settings.redis_timeout_seconds)
     try:
-        with reach(settings) as broker, _progress(settings.log_level.value) as watch:
+        with reach(settings) as broker, progress(settings.log_level.value) as watch:
             verifier = Verifier(settings, broker, store, former=former, outputs=outputs, watch=watch)
             reports = [verifier.verify(place) for place in list(verifier.places(partitions))]
     finally:
@@ -187,7 +187,7 @@ def _lines(page: Page) -> Iterator[str]:
 
 
 @contextmanager
-def _progress(level: str) -> Iterator[Callable[[Place, str, int, int], None]]:
+def progress(level: str) -> Iterator[Callable[[Place, str, int, int], None]]:
     """Progress on a terminal, and a log line every few seconds elsewhere."""
     if not sys.stderr.isatty():
         yield _Logged(level)

@@ -66,7 +66,7 @@ def _work(settings: "Settings") -> None:
             store=worker.store,
             observer=worker.observer,
             metrics=worker.telemetry,
-            ticks=worker.ticks,
+            rounds=(worker.ticks, worker.census),
         )
     log.info("worker_stopped", group=settings.app_id)
 

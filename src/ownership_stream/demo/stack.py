@@ -182,7 +182,7 @@ class WorkerThread:
             store=parts.store,
             observer=parts.observer,
             metrics=parts.telemetry,
-            ticks=parts.ticks,
+            rounds=(parts.ticks, parts.census),
             stop=self._stop,
             started=started,
         )

@@ -168,6 +168,9 @@ class Observer(Protocol):
     def waiting(self, lane: LaneId, reason: str) -> None:
         """Something the lane needs is away; it waits and tries again."""
 
+    def recovered(self, lane: LaneId) -> None:
+        """What the lane waited for answers again."""
+
     def recreated(self, lane: LaneId, reason: str) -> None:
         """The lane lost its standing and starts again with the same batch."""
 

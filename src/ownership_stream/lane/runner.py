@@ -71,6 +71,7 @@ class LaneRunner:
         self._queued = 0
         self._held = False
         self._flow: int | None = None
+        self._waits = False
         self._broken_in_a_row = 0
         self._busy: asyncio.Future[Any] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -159,6 +160,9 @@ class LaneRunner:
                 self.reason = f"starting anew: {error}"
                 self._observer.recreated(self.id, str(error))
             else:
+                if self._waits:
+                    self._waits = False
+                    self._observer.recovered(self.id)
                 self.reason = ""
                 if work is not None:
                     self._broken_in_a_row = 0
@@ -196,6 +200,7 @@ class LaneRunner:
         return batch
 
     def _wait_for(self, reason: str) -> None:
+        self._waits = True
         if reason != self.reason:
             self._observer.waiting(self.id, reason)
         self.reason = reason

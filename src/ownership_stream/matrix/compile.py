@@ -18,6 +18,7 @@ from ownership_stream.matrix.document import Document, Entry, Items, Leaf, Node,
 from ownership_stream.matrix.grants import grants_of, views_of
 from ownership_stream.matrix.normalise import PHONE_REGIONS
 from ownership_stream.matrix.reading import Reader, brief, nearest
+from ownership_stream.matrix.reviews import Signature, read_reviews
 from ownership_stream.matrix.rows import Head, Role, Row, check_row, read_row
 
 HASH_DIGITS: Final = 8
@@ -39,6 +40,8 @@ class MatrixDocument(msgspec.Struct, frozen=True):
     matrix: Matrix
     contact: str
     review: Review
+    """As of the latest review: the document's own `last`, or a later signature beside it."""
+    signatures: tuple[Signature, ...] = ()
 
 
 def load(path: Path) -> Matrix:
@@ -47,8 +50,12 @@ def load(path: Path) -> Matrix:
 
 
 def load_document(path: Path) -> MatrixDocument:
-    """The matrix in a file with its document; raises ``MatrixError`` with all its mistakes."""
-    return compile_document(read(path))
+    """The matrix in a file with its document and the reviews beside it; raises ``MatrixError`` with all mistakes."""
+    compiled = compile_document(read(path))
+    signatures = read_reviews(path)
+    last = max([compiled.review.last, *(signature.on for signature in signatures)])
+    reviewed = msgspec.structs.replace(compiled.review, last=last)
+    return msgspec.structs.replace(compiled, review=reviewed, signatures=signatures)
 
 
 def compile_document(document: Document) -> MatrixDocument:

@@ -5,7 +5,7 @@ columns, so that this module knows no connector.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, Literal
 
 import msgspec
@@ -76,6 +76,11 @@ def due(review: Review) -> date:
     first = date(review.last.year + months // 12, months % 12 + 1, 1)
     after = date(first.year + first.month // 12, first.month % 12 + 1, 1)
     return min(first + timedelta(days=review.last.day - 1), after - timedelta(days=1))
+
+
+def end_of(day: date) -> float:
+    """The moment at which a day is over in UTC, in seconds since 1970."""
+    return datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC).timestamp()
 
 
 def reachable(stages: StageMap, start: str) -> frozenset[str]:

@@ -88,6 +88,13 @@ REVIEW: Final[dict[str, Key]] = {
     "every": Key("the interval, as in `1 month`"),
     "last": Key("the date of the last review"),
 }
+REVIEWS: Final[dict[str, Key]] = {"reviews": Key("every review of the document, the newest last")}
+SIGNATURE: Final[dict[str, Key]] = {
+    "on": Key("the day of the review"),
+    "by": Key("the person who signed it"),
+    "revision": Key("the revision that they looked at"),
+    "note": Key("what they noted", required=False),
+}
 SYSTEM: Final[dict[str, Key]] = {
     "name": Key("as people say it"),
     "create": Key(

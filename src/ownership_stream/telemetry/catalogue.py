@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain, product
-from typing import Final
+from typing import Any, Final
+
+from ownership_stream.accounting import DISAGREEMENTS
 
 PREFIX: Final = "ownership_"
 
@@ -26,11 +28,14 @@ DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "case_reasons": ("reason",),
     "answers": ("answer", "reason"),
     "closings": ("closing",),
+    "ages": ("age",),
+    "disagreements": ("reason",),
     "send_kinds": ("kind",),
     "dead_letter_reasons": ("reason",),
     "ignored_reasons": ("reason",),
     "stages": ("stage",),
     "lane_states": ("state",),
+    "needs": ("need",),
     "lanes": ("stage", "topic", "partition"),
     "metrics": ("metric",),
     "build": ("version", "revision", "mode"),
@@ -42,6 +47,9 @@ ATTEMPTS: Final = ("applied", "rejected", "queued")
 BURIALS: Final[Mapping[str, str]] = {"decode": "internal", "step": "internal", "size": "size", "produce": "produce"}
 """Where a record broke its lane's batch -> the reason of its dead letter."""
 FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+LATE: Final = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
+LONG: Final = (60.0, 900.0, 3600.0, 14_400.0, 28_800.0, 86_400.0, 172_800.0, 345_600.0, 604_800.0, 2_592_000.0)
+"""What people take: a minute to thirty days."""
 
 
 class Kind(StrEnum):
@@ -64,6 +72,10 @@ class Metric:
     domains: tuple[str, ...] = ()
     by_mode: bool = False
     """Whether it carries the label `mode`, so that observe mode stays out of every figure."""
+    buckets: tuple[float, ...] = FAST
+    """Of a histogram: the upper bounds, in seconds."""
+    since: bool = False
+    """Of a histogram: counts give moments (milliseconds since 1970), and it holds the time from those until now."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -96,8 +108,11 @@ class Bounds:
     stages: Sequence[str] = ("intake", "decide", "match")
     origins: Sequence[str] = ("person", "automation")
     closings: Sequence[str] = ("converged", "superseded", "resolved")
+    ages: Sequence[str] = (*(f"{seconds:.0f}" for seconds in LONG), "+Inf")
+    disagreements: Sequence[str] = DISAGREEMENTS
     send_kinds: Sequence[str] = ("change", "restore", "create")
     lane_states: Sequence[str] = ("starting", "working", "waiting")
+    needs: Sequence[str] = ("kafka", "redis", "registry", "other")
     conflicts: Sequence[str] = ATTEMPTS
     metrics: Sequence[str] = field(default_factory=lambda: [metric.name for metric in CATALOGUE])
 
@@ -129,7 +144,7 @@ def _decided(name: str, unit: str, domains: str, meaning: str, question: str) ->
     return _counter(name, unit, domains, meaning, question, by_mode=True)
 
 
-def _gauge(name: str, unit: str, domains: str, meaning: str, question: str) -> Metric:
+def _gauge(name: str, unit: str, domains: str, meaning: str, question: str, *, by_mode: bool = False) -> Metric:
     return Metric(
         name=name,
         kind=Kind.GAUGE,
@@ -137,10 +152,11 @@ def _gauge(name: str, unit: str, domains: str, meaning: str, question: str) -> M
         domains=tuple(domains.split()),
         meaning=meaning,
         question=question,
+        by_mode=by_mode,
     )
 
 
-def _histogram(name: str, domains: str, meaning: str, question: str) -> Metric:
+def _histogram(name: str, domains: str, meaning: str, question: str, **said: Any) -> Metric:
     return Metric(
         name=name,
         kind=Kind.HISTOGRAM,
@@ -148,6 +164,7 @@ def _histogram(name: str, domains: str, meaning: str, question: str) -> Metric:
         domains=tuple(domains.split()),
         meaning=meaning,
         question=question,
+        **said,
     )
 
 
@@ -205,6 +222,13 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "how many duplicates are being made? (weekly figure 1, above the line)",
     ),
     _decided(
+        "probable_duplicates_dismissed",
+        "records",
+        "systems",
+        "cases `duplicate` that a person dismissed: the record was none",
+        "how many of them were none? (weekly figure 1, taken off above the line)",
+    ),
+    _decided(
         "restores",
         "fields",
         "fields systems",
@@ -217,6 +241,16 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "systems send_kinds",
         "records sent to a system's apply topic",
         "how much does each system have to apply?",
+    ),
+    _histogram(
+        "apply_latency_seconds",
+        "systems",
+        "time from the source's commit of a change, by its own clock, until what follows from it is committed on the "
+        "apply topic of a system, in steps of a tenth of a second; no snapshots, no ticks",
+        "how long does the other system not know?",
+        by_mode=True,
+        buckets=LATE,
+        since=True,
     ),
     _decided(
         "breaker_trips",
@@ -233,6 +267,14 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "whose queue grows, and what with?",
     ),
     _decided(
+        "disagreements_opened",
+        "cases",
+        "systems disagreements",
+        "cases about one system that does not show what it should, by that system: what was sent twice is not shown, "
+        "automations change it back, nobody attested the owner's value, it cannot be written or made there",
+        "which system does not follow, and how?",
+    ),
+    _decided(
         "queue_closed",
         "cases",
         "owners closings",
@@ -245,6 +287,14 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "owners closings",
         "time from first opening to closing, summed over the cases closed",
         "how long does a resolution take on average? (weekly figure 5)",
+    ),
+    _histogram(
+        "resolution_seconds",
+        "owners",
+        "time from a case's first opening to its resolution by a person, by the owner who had it then",
+        "how long do people take, and are a few cases the mean? (weekly figure 5)",
+        by_mode=True,
+        buckets=LONG,
     ),
     _decided(
         "queue_escalated",
@@ -259,6 +309,48 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "answers",
         "what people asked of open cases, by how it was answered; no write attempts",
         "is the queue decided by people, and who is refused or overtaken?",
+    ),
+    # What stands now: counted in the states themselves, which survive everything (census.py)
+    _gauge(
+        "queue_open",
+        "cases",
+        "owners",
+        "cases that are open now, by the owner who has them",
+        "whose queue is how long? (weekly figure 4)",
+        by_mode=True,
+    ),
+    _gauge(
+        "queue_open_by_age",
+        "cases",
+        "owners ages",
+        "open cases that were first opened at most so many seconds ago: each age holds those of the smaller ones too, "
+        "as the buckets of a histogram do",
+        "how old is the queue, at its median and at its 95th percentile? (weekly figure 4)",
+        by_mode=True,
+    ),
+    _gauge(
+        "queue_open_oldest_seconds",
+        "seconds",
+        "owners",
+        "age of the owner's oldest open case, since its first opening; 0 where none is open",
+        "who has waited longest? (weekly figure 4)",
+        by_mode=True,
+    ),
+    _gauge(
+        "queue_open_beyond_sla",
+        "cases",
+        "owners",
+        "open cases whose first deadline has passed, by the owner who has them now",
+        "which share of the queue is too late, and with whom? (weekly figure 4)",
+        by_mode=True,
+    ),
+    _gauge(
+        "breaker_lanes_tripped",
+        "lanes",
+        "systems",
+        "lanes whose breaker withholds what is sent to the system, now",
+        "is a system being kept from its changes at this moment?",
+        by_mode=True,
     ),
     # What could not be read
     _counter(
@@ -318,6 +410,13 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "lanes of this worker by what they are doing",
         "is everything assigned at work, or what is it waiting for?",
     ),
+    _gauge(
+        "lanes_waiting",
+        "lanes",
+        "stages needs",
+        "lanes of this worker that wait for something that does not answer, by what it is",
+        "what is away?",
+    ),
     _counter(
         "lanes_recreated",
         "lanes",
@@ -366,6 +465,13 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "build",
         "always 1; the labels say what runs",
         "which version and matrix, since when?",
+    ),
+    _gauge(
+        "matrix_review_due_timestamp_seconds",
+        "seconds",
+        "",
+        "the end of the day (UTC) by which the matrix is to be reviewed again, in seconds since 1970",
+        "does somebody still look after the document?",
     ),
     _counter(
         "unknown_labels",

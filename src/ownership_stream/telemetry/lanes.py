@@ -4,7 +4,7 @@ Called from lane threads. It knows lanes only by their shape, and sees neither k
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock
 from time import monotonic
 from typing import Final, Protocol
@@ -64,6 +64,8 @@ PROGRESS_SECONDS: Final = 5.0
 """A catch-up that takes longer says how far it is, so often."""
 SHORT: Final = 1_000
 """A catch-up with no more offsets before it is told at its end only: most are of a marker or two."""
+NEEDS: Final[Mapping[str, str]] = {"kafka": "kafka", "redis": "redis", "schema registry": "registry"}
+"""What the reason of a wait begins with -> what is away; anything else is `other`."""
 
 _Key = tuple[str, str, int]
 
@@ -79,6 +81,7 @@ class LaneTelemetry:
         self._clock = clock
         self._log = get_logger("lane")
         self._states: dict[_Key, str] = {}
+        self._needs: dict[_Key, str] = {}
         self._behind: dict[_Key, float] = {}  # since when a lane has lag and did not commit
         self._catching_up: dict[_Key, Progress] = {}
         self._said: dict[_Key, float] = {}
@@ -165,8 +168,14 @@ class LaneTelemetry:
         """Something the lane needs is away; it waits and tries again. Told once, not at each attempt."""
         with self._lock:
             self._advance(lane, None)
-        if self._enter(lane, "waiting"):
+        news = self._enter(lane, "waiting")
+        self._lack(lane, NEEDS.get(reason.partition(":")[0], "other"))
+        if news:
             self._log.warning("lane_waiting", **_place(lane), detail=reason)
+
+    def recovered(self, lane: Lane) -> None:
+        """What the lane waited for answers again: an idle one has no batch to show it by."""
+        self._enter(lane, "working")
 
     def recreated(self, lane: Lane, reason: str) -> None:
         """The lane lost its standing and starts again with the same batch."""
@@ -228,6 +237,8 @@ class LaneTelemetry:
     def _enter(self, lane: Lane, state: str | None) -> bool:
         """Note what the lane is doing; whether that is news."""
         key = _key(lane)
+        if state != "waiting":
+            self._lack(lane, None)
         with self._lock:
             before = self._states.pop(key, None)
             if state is not None:
@@ -238,6 +249,17 @@ class LaneTelemetry:
                 number = sum(k[0] == lane.stage and s == changed for k, s in self._states.items())
                 self._telemetry.set("lanes", lane.stage, str(changed), value=number)
             return True
+
+    def _lack(self, lane: Lane, need: str | None) -> None:
+        """Note what the lane waits for; None: for nothing."""
+        key = _key(lane)
+        with self._lock:
+            before = self._needs.pop(key, None)
+            if need is not None:
+                self._needs[key] = need
+            for changed in {before, need} - {None}:
+                number = sum(k[0] == lane.stage and n == changed for k, n in self._needs.items())
+                self._telemetry.set("lanes_waiting", lane.stage, str(changed), value=number)
 
 
 def _key(lane: Lane) -> _Key:

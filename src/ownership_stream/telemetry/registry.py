@@ -1,16 +1,18 @@
 """Counts: the metrics of the catalogue on a Prometheus registry of our own, every closed series made at zero.
 
 Counts come as `Counter[tuple[str, ...]]`: the first word names the metric, the others are its label values in
-order. They are plain in-memory counters, added only after their batch is committed, and never restored.
+order, and of a histogram the observed value after them. They are plain in-memory counters, added only after their batch
+is committed, and never restored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from time import time
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 
-from ownership_stream.telemetry.catalogue import CATALOGUE, FAST, OPEN, PREFIX, Bounds, Kind, Metric
+from ownership_stream.telemetry.catalogue import CATALOGUE, OPEN, PREFIX, Bounds, Kind, Metric
 
 # `_created` series double the size of a scrape, and nobody asks when a counter began.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
@@ -19,11 +21,15 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Telemetry:
-    """The counts of one process. Thread-safe: lanes count from their own threads."""
+    """The counts of one process. Thread-safe: lanes count from their own threads.
 
-    def __init__(self, bounds: Bounds, *, mode: str = "enforce") -> None:
+    `clock` gives the seconds since 1970.
+    """
+
+    def __init__(self, bounds: Bounds, *, mode: str = "enforce", clock: Callable[[], float] = time) -> None:
         self.registry = CollectorRegistry()
         self._mode = mode
+        self._clock = clock
         self._metrics = {metric.name: metric for metric in CATALOGUE}
         self._families = {metric.name: self._family(metric) for metric in CATALOGUE}
         self._children: dict[tuple[str, ...], Any] = {}
@@ -38,7 +44,11 @@ class Telemetry:
         both are mistakes of the program, not of its input.
         """
         for key, amount in counts.items():
-            self._counter_of(key).inc(amount)
+            child = self._children.get(key)
+            if child is not None:
+                child.inc(amount)
+            else:
+                self._count_unusual(key, amount)
 
     def observe(self, name: str, *labels: str, seconds: float) -> None:
         """Add one measured time to a histogram."""
@@ -66,16 +76,21 @@ class Telemetry:
         """All metrics in Prometheus' text format; `CONTENT_TYPE` names it."""
         return generate_latest(self.registry)
 
-    def _counter_of(self, key: tuple[str, ...]) -> Any:
-        child = self._children.get(key)
-        if child is not None:
-            return child
+    def _count_unusual(self, key: tuple[str, ...], amount: float) -> None:
+        """Counts what has no series under this key: an observed value, a lane, or what nobody announced."""
         metric = self._metrics[key[0]]
-        if len(key) - 1 != len(metric.labels):
-            raise ValueError(f"`{metric.name}` has the labels {metric.labels}, {len(key) - 1} values were given")
-        if OPEN.isdisjoint(metric.domains):
-            return self._children["unknown_labels", metric.name]
-        return self._open_child(key)
+        *labels, value = key[1:] if metric.kind is Kind.HISTOGRAM else (*key[1:], "")
+        if len(labels) != len(metric.labels):
+            raise ValueError(f"`{metric.name}` has the labels {metric.labels}, {len(labels)} values were given")
+        child = self._children.get((metric.name, *labels))
+        if child is None and OPEN.isdisjoint(metric.domains):
+            self._children["unknown_labels", metric.name].inc(amount)
+        elif child is not None and metric.kind is Kind.HISTOGRAM:
+            seconds = max(0.0, self._clock() - int(value) / 1000) if metric.since else float(value)
+            for _ in range(int(amount)):
+                child.observe(seconds)
+        else:
+            self._open_child(key).inc(amount)
 
     def _open_child(self, key: tuple[str, ...]) -> Any:
         child = self._children.get(key)
@@ -97,4 +112,4 @@ class Telemetry:
             case Kind.GAUGE:
                 return Gauge(name, metric.meaning, labels, registry=self.registry)
             case Kind.HISTOGRAM:
-                return Histogram(name, metric.meaning, labels, registry=self.registry, buckets=FAST)
+                return Histogram(name, metric.meaning, labels, registry=self.registry, buckets=metric.buckets)

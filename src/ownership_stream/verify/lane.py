@@ -144,7 +144,7 @@ class LaneVerifier:
         topic, partition = self._place.changes, self._place.partition
         for messages in self._broker.read(topic, partition, begin, end):
             if messages:
-                yield [_record(message) for message in messages]
+                yield [record_of(message) for message in messages]
 
     def _regimes(self) -> Regimes:
         """The newest, which hold the former ones too."""
@@ -324,7 +324,8 @@ class LaneVerifier:
         )  # fmt: skip
 
 
-def _record(message: Message) -> Record:
+def record_of(message: Message) -> Record:
+    """A message as lanes read it."""
     headers: Any = message.headers() or ()
     return Record(
         message.topic() or "",
