@@ -20,7 +20,7 @@ ifdef PYTEST_ARGS
 	@$(PYTEST) $(PYTEST_ARGS)
 else
 	@$(PYTEST) --numprocesses 2 $(PURE)
-	@$(PYTEST) --cov-append -m "not faults" $(addprefix --ignore=,$(PURE))
+	@$(PYTEST) --cov-append -m "not faults" $(addprefix --ignore=,$(PURE) tests/browser)
 endif
 	@$(BIN)/python tests/coverage_gate.py
 
@@ -33,6 +33,10 @@ lint: setup-test ## ruff, mypy --strict, import-linter
 
 unit: setup-test ## the tests that need no broker
 	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+browser: setup-test ## the pages in a real Chromium: needs Debian's `chromium`; OWNERSHIP_TEST_SHOTS=folder keeps pictures
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'playwright>=1.50'
+	@$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
 deep: setup-test ## the property tests with many new examples
 	@OWNERSHIP_TEST_PROFILE=deep $(BIN)/python -m pytest tests/property tests/unit $(PYTEST_ARGS)

@@ -21,18 +21,18 @@ from ownership_stream.lane.broker import WAIVE_CHECKSUMS, WAIVE_TOPIC_IDS, Broke
 from ownership_stream.model import Change, RecordState
 from ownership_stream.settings import Mode, Settings, librdkafka_config
 from ownership_stream.steps import BREAKER, unpack, unpack_breaker
-from ownership_stream.store import RedisStore, StateStore, due_of, key_prefix
+from ownership_stream.store import RedisStore, StateStore, key_prefix
 from ownership_stream.topics import record_limit
-from ownership_stream.wire import Wire, WireError
+from ownership_stream.wire import Resolution, Wire, WireError
 from ownership_stream.wire.avro_wire import wire_of
 
 MOCK_CLUSTER: Final = "mockCluster"
 """What the id of a cluster of librdkafka's mock broker begins with."""
 METADATA_SECONDS: Final = 10.0
-NEVER: Final = 2**53
-"""Milliseconds, and records: more than there will be."""
-AT_ONCE: Final = 200
-"""States that are read at once of those that wait: a page's worth."""
+FIRST: Final = 16
+"""States of one lane that are read at first of those that wait: with those of the other lanes a page's worth."""
+AT_ONCE: Final = 400
+"""States of one lane that are read at once where more are asked for."""
 
 
 class Record(NamedTuple):
@@ -70,25 +70,38 @@ class Looker:
                 if state is not None:
                     yield Record(record, state)
 
-    def waiting(self) -> Iterator[tuple[int, Record]]:
-        """Every record that wants to be looked at, with when it does (milliseconds), the longest overdue first.
+    def waiting(self, since: int = 0) -> Iterator[tuple[int, Record]]:
+        """Every record that wants to be looked at from ``since`` on, with when it does (milliseconds), the first first.
 
         All that have an open case are among them; beside them stand those that wait for a landing. Read as far as
         somebody asks for more. In observe mode nothing is due: then all states are read, in no order.
         """
         if self._settings.mode is Mode.OBSERVE:
             return ((0, record) for record in self.states())
-        return merge(*map(self._waiting, range(self._settings.partitions)), key=itemgetter(0))
+        lanes = range(self._settings.partitions)
+        return merge(*(self._waiting(self._prefix(lane), since) for lane in lanes), key=itemgetter(0))
 
-    def _waiting(self, partition: int) -> Iterator[tuple[int, Record]]:
-        prefix = self._prefix(partition)
-        records = self._store.due(prefix, NEVER, NEVER)
-        for first in range(0, len(records), AT_ONCE):
-            some = records[first : first + AT_ONCE]
-            for record, stored in zip(some, self._store.peek(prefix, some), strict=True):
+    def _waiting(self, prefix: str, since: int) -> Iterator[tuple[int, Record]]:
+        for some in self._index(prefix, since):
+            for (at, record), stored in zip(some, self._store.peek(prefix, [one for _, one in some]), strict=True):
                 state = unpack(stored)
-                if stored is not None and state is not None:
-                    yield due_of(stored), Record(record, state)
+                if state is not None:
+                    yield at, Record(record, state)
+
+    def _index(self, prefix: str, since: int) -> Iterator[list[tuple[int, str]]]:
+        """A lane's waiting records in pieces that grow: most who look want the beginning only."""
+        size, told = FIRST, set[tuple[int, str]]()
+        while True:
+            asked = size + len(told)
+            found = self._store.waiting(prefix, since, asked)
+            new = [one for one in found if one not in told]
+            if new:
+                yield new
+            if len(found) < asked:
+                return
+            since = found[-1][0]
+            told = {one for one in found if one[0] == since}
+            size = min(2 * size, AT_ONCE)
 
     def withheld(self) -> frozenset[str]:
         """Systems that some lane's breaker withholds sends from."""
@@ -125,6 +138,19 @@ class Looker:
                 change = _change_in(self._wire, message) if message.key() == key else None
                 if change is not None:
                     yield change
+
+    def resolutions(self, last: int) -> list[Resolution]:
+        """How conflicts ended and asks were answered lately, the newest first: so many of each partition at most.
+
+        What stands there and is none is left out.
+        """
+        topic, found = self._settings.topic_resolutions, list[Resolution]()
+        for partition in range(self._broker.partitions(topic)):
+            extent = self._broker.extent(topic, partition)
+            begin = max(extent.start, extent.end - last)
+            for messages in self._broker.read(topic, partition, begin, extent.end):
+                found += [one for message in messages if (one := _resolution_in(self._wire, message)) is not None]
+        return sorted(found, key=lambda one: one.at, reverse=True)
 
     def _prefix(self, partition: int) -> str:
         return key_prefix(self._settings.app_id, self._topic_id, partition)
@@ -181,3 +207,10 @@ def _change_in(wire: Wire, message: Message) -> Change | None:
     # Freshly decoded and nobody else's yet, as in the decide step.
     msgspec.structs.force_setattr(change, "received", message.timestamp()[1])
     return change
+
+
+def _resolution_in(wire: Wire, message: Message) -> Resolution | None:
+    try:
+        return wire.read_resolution(message.value() or b"")
+    except WireError:
+        return None

@@ -5,7 +5,7 @@ patients appear only where the caller asks for them; who may see them is the cal
 """
 
 import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
@@ -39,6 +39,8 @@ class Wanted(NamedTuple):
     reason: str = ""
     assigned: str | None = None
     due: int = 0
+    late: int = 0
+    """Those that were past due by then, milliseconds, or were passed on since nobody decided them in time."""
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -107,20 +109,81 @@ class View(msgspec.Struct, frozen=True):
     choices: tuple[Choice, ...]
 
 
-def in_order(found: Iterable[tuple[int, RecordState, str]]) -> Iterator[Open]:
-    """The open cases of records, what is due first, first.
+class InOrder(Iterator[Open]):
+    """The open cases of records, what is due first, first; those of one time by their ids.
 
     ``found`` are (when the record wants to be looked at, its state, its id), by that time: no case of a record is due
     earlier. Read only as far as cases are asked for.
     """
-    heap: list[tuple[int, str, str, Open]] = []
-    for due, state, record in found:
-        while heap and heap[0][0] <= due:
-            yield heappop(heap)[3]
-        for case in state.cases.values():
-            heappush(heap, (case.due, record, case.field, Open(record, state, case)))
-    while heap:
-        yield heappop(heap)[3]
+
+    def __init__(self, found: Iterable[tuple[int, RecordState, str]]) -> None:
+        self._found = iter(found)
+        self._ahead = next(self._found, None)
+        self._heap: list[tuple[int, str, str, str, int, Open]] = []
+
+    def __next__(self) -> Open:
+        while self._ahead is not None and (not self._heap or self._heap[0][0] >= self._ahead[0]):
+            at, state, record = self._ahead
+            for case in state.cases.values():
+                heappush(self._heap, (case.due, case.id, record, case.field, at, Open(record, state, case)))
+            self._ahead = next(self._found, None)
+        if not self._heap:
+            raise StopIteration
+        return heappop(self._heap)[-1]
+
+    @property
+    def rest(self) -> int | None:
+        """From which time on records are to be read again for what was not given yet; ``None``: nothing is left."""
+        left = [entry[-2] for entry in self._heap]
+        if self._ahead is not None:
+            left.append(self._ahead[0])
+        return min(left, default=None)
+
+
+def in_order(found: Iterable[tuple[int, RecordState, str]]) -> InOrder:
+    """The open cases of records, what is due first, first."""
+    return InOrder(found)
+
+
+class Place(NamedTuple):
+    """Where a page of the queue ends: its last case, and from which time on records are read for what follows."""
+
+    due: int
+    case: str
+    since: int
+
+    def __str__(self) -> str:
+        return f"{self.due}-{self.since}-{self.case}"
+
+    @classmethod
+    def read(cls, said: str) -> "Place":
+        """From its text; raises ``ValueError``."""
+        due, since, case = said.split("-", 2)
+        return cls(int(due), case, int(since))
+
+
+class Part(NamedTuple):
+    """A page of the queue. ``after``: where the next begins; ``None``: there is none."""
+
+    cases: list[Open]
+    after: Place | None
+
+
+def part(cases: InOrder, chosen: Callable[[Open], bool], size: int, looks: int, after: Place | None = None) -> Part:
+    """The next ``size`` chosen cases behind a place; looked for among so many, so that it always ends soon."""
+    found: list[Open] = []
+    looked = 0
+    for one in cases:
+        here = one.case.due, one.case.id
+        if after is not None and here <= after[:2]:
+            continue
+        looked += 1
+        if chosen(one):
+            found.append(one)
+        if len(found) == size or looked == looks:
+            since = cases.rest
+            return Part(found, None if since is None else Place(*here, since))
+    return Part(found, None)
 
 
 def wants(matrix: Matrix, wanted: Wanted, one: Open) -> bool:
@@ -132,6 +195,7 @@ def wants(matrix: Matrix, wanted: Wanted, one: Open) -> bool:
         and wanted.reason in ("", case.reason)
         and wanted.assigned in (None, one.state.assigned.get(case.field, ""))
         and (not wanted.due or case.due <= wanted.due)
+        and (not wanted.late or case.due <= wanted.late or case.escalated > 0)
         and (not wanted.system or wanted.system in _parties(matrix, one))
     )
 
@@ -273,3 +337,10 @@ def _waiting(state: RecordState, name: str, proposal: Proposal, *, show: bool) -
 
 def _told(value: Value, *, show: bool) -> Value:
     return value if show else masked(value)
+
+
+def until(milliseconds: int) -> str:
+    """How long something may wait still, or is late, in one unit."""
+    minutes = abs(milliseconds) // 60_000
+    some = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"  # noqa: PLR2004 (two of the next unit)
+    return f"{some} late" if milliseconds <= 0 else f"in {some}"

@@ -113,6 +113,13 @@ class StateStore(Protocol):
         """Records whose states wanted to be looked at by `now` (milliseconds), the longest overdue first."""
         ...
 
+    def waiting(self, prefix: str, since: int, limit: int) -> list[tuple[int, str]]:
+        """Records that want to be looked at, with when they do, from `since` on (milliseconds), the earliest first.
+
+        Those of one time in the order of their ids. For people who look, page by page.
+        """
+        ...
+
     def close(self) -> None:
         """Lets go of connections."""
         ...
@@ -175,6 +182,12 @@ class MemoryStore:
         with self._lock:
             waiting = [(due_of(state), record) for record, state in self._lanes.get(prefix, {}).items()]
         return [record for at, record in sorted(waiting) if 0 < at <= now][:limit]
+
+    def waiting(self, prefix: str, since: int, limit: int) -> list[tuple[int, str]]:
+        """See `StateStore`."""
+        with self._lock:
+            waiting = [(due_of(state), record) for record, state in self._lanes.get(prefix, {}).items()]
+        return [one for one in sorted(waiting) if one[0] >= max(since, 1)][:limit]
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -323,6 +336,14 @@ class RedisStore:
                 "ZRANGEBYSCORE", prefix + DUE_KEY, 1, now, "LIMIT", 0, limit
             )
         return [record.decode() for record in found]
+
+    def waiting(self, prefix: str, since: int, limit: int) -> list[tuple[int, str]]:
+        """See `StateStore`."""
+        with _answers():
+            found: list[tuple[bytes, float]] = self._client.zrangebyscore(  # type: ignore[assignment]  # as asked for: with scores
+                prefix + DUE_KEY, max(since, 1), "+inf", start=0, num=limit, withscores=True
+            )
+        return [(int(at), record.decode()) for record, at in found]
 
     def close(self) -> None:
         """See `StateStore`."""

@@ -116,6 +116,16 @@ class StoreContract:
         assert ["first"] == store.due(PREFIX, 99, 1)
         assert [] == store.due(OTHER, 99, 9)
 
+    def test_waiting_records_are_read_in_pieces_in_their_order(self, store: StateStore) -> None:
+        """From a time on, with their times, those of one time by their ids; who waits for nothing is not among them."""
+        held = self.taken(store)
+        states = {"d": due_at(30), "b": due_at(20), "c": due_at(20), "a": due_at(10), "never": due_at(0)}
+        store.save(PREFIX, held, Position("a", 1), states)
+        assert [(10, "a"), (20, "b"), (20, "c"), (30, "d")] == store.waiting(PREFIX, 0, 9)
+        assert [(20, "b"), (20, "c")] == store.waiting(PREFIX, 20, 2)
+        assert [(30, "d")] == store.waiting(PREFIX, 21, 9)
+        assert [] == store.waiting(OTHER, 0, 9)
+
     def test_a_newer_state_says_when_it_is_due(self, store: StateStore) -> None:
         """Moved, or not at all."""
         held = self.taken(store)

@@ -2,27 +2,21 @@
 
 import csv
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
 
 from kept_kit import Kept
 from ownership_stream.cli import run
-from ownership_stream.embedded import PARTITIONS, Embedded
+from ownership_stream.embedded import Embedded
 from ownership_stream.errors import ExitCode
-from ownership_stream.lane.contract import Record
 from ownership_stream.telemetry import hash_id, hash_key
 from ownership_stream.wire import JSON, Resolution
+from queue_kit import ANN, BEN, CIM, DOB, at_work, begin_answers, case_of, queue, resolutions_of
 from source_kit import MATRIX
 from step_kit import DecideLane, row
 
-ANN, BEN, CIM = (f"0032X0000{letter}QU10JQAT" for letter in "ABC")
-DOB = "1980-01-02"
 SECONDS = 60.0
 
 
@@ -36,64 +30,8 @@ def kept(servers: Embedded, monkeypatch: pytest.MonkeyPatch) -> Kept:
     kept.settle(monkeypatch)
     monkeypatch.setenv("OWNERSHIP_TOPIC_RESOLUTIONS", resolutions_of(kept))
     monkeypatch.setenv("OWNERSHIP_ACTOR", "Ida")
-    producer = Producer({"bootstrap.servers": kept.settings.brokers, "log_level": 0, "linger.ms": 0})
-    for where in range(PARTITIONS):
-        producer.produce(resolutions_of(kept), b"no answer of anybody's", partition=where)
-    assert 0 == producer.flush(30)
+    begin_answers(kept)
     return kept
-
-
-def resolutions_of(kept: Kept) -> str:
-    """Where answers stand."""
-    return f"{kept.name}.resolutions"
-
-
-def queue(kept: Kept) -> DecideLane:
-    """Three cases: a stage that nobody knows (a day), a cleared birth date (four hours), a nurse's dose (an hour)."""
-    plan = {"drug": "metformin", "dose": "500 mg", "schedule": None, "status": "active"}
-    return kept.decided(
-        row(ANN, 0, "crm", {"care_stage": "nurture"}, "growth_ops", op="c", id="c-1"),
-        row(BEN, 0, "crm", {}, "growth_ops", op="c"),
-        row(BEN, 0, "ehr", {"date_of_birth": DOB}, "nurse", op="c"),
-        row(BEN, 1, "crm", {"date_of_birth": DOB}),
-        row(BEN, 2, "ehr", {"date_of_birth": None}, id="c-2"),
-        row(CIM, 0, "ehr", {"medication_plan": plan}, "provider", op="c"),
-        row(CIM, 1, "ehr", {"medication_plan": {**plan, "dose": "850 mg"}}, "nurse", id="c-3"),
-    )
-
-
-@contextmanager
-def at_work(kept: Kept, lane: DecideLane) -> Iterator[DecideLane]:
-    """The lane goes on: it decides what comes, keeps the states, and puts its answers out."""
-    reader = Consumer({"bootstrap.servers": kept.settings.brokers, "group.id": f"{kept.name}-lane", "log_level": 0,
-                       "enable.auto.commit": False})  # fmt: skip
-    topic = kept.settings.topic_changes
-    ends = [reader.get_watermark_offsets(TopicPartition(topic, where), 30)[1] for where in range(PARTITIONS)]
-    reader.assign([TopicPartition(topic, where, end) for where, end in enumerate(ends)])
-    producer = Producer({"bootstrap.servers": kept.settings.brokers, "log_level": 0, "linger.ms": 0})
-    stop = threading.Event()
-
-    def work() -> None:
-        while not stop.is_set():
-            for message in reader.consume(100, 0.05):
-                assert message.error() is None
-                record = Record(topic, message.partition() or 0, message.offset() or 0, message.timestamp()[1],
-                                message.key(), message.value(), [])  # fmt: skip
-                result = lane.batch([record])
-                kept.keep(lane.stored)
-                for output in result.outputs:
-                    if output.topic == "ownership.resolutions":
-                        producer.produce(resolutions_of(kept), output.value, output.key, output.partition)
-                producer.flush(30)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield lane
-    finally:
-        stop.set()
-        thread.join()
-        reader.close()
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str, code: ExitCode = ExitCode.OK) -> Any:
@@ -102,12 +40,6 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str, code: ExitCode = E
     out, err = capsys.readouterr()
     assert code == found, err
     return json.loads(out)
-
-
-def case_of(lane: DecideLane, record: str) -> str:
-    """The id of a record's one open case."""
-    [case] = lane.state(record).cases.values()
-    return case.id
 
 
 def asks(kept: Kept, number: int) -> list[Any]:

@@ -17,7 +17,7 @@ from ownership_stream.looking import Looker, look
 from ownership_stream.settings import WireFormat
 from ownership_stream.steps import BREAKER
 from ownership_stream.store import POSITION_FIELD
-from step_kit import MINUTE, START, log_record, others_of, row
+from step_kit import MINUTE, START, DecideLane, log_record, others_of, row
 
 ONE = "r"
 NEAR, FAR = others_of(ONE, same=True), others_of(ONE, same=False)
@@ -161,3 +161,19 @@ def test_servers_that_are_away_are_named(kept: Kept, what: str, monkeypatch: pyt
         look(settings) as looker,
     ):
         looker.state(ONE)
+
+
+def test_records_that_wait_are_read_in_pieces_and_each_once(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of what is due, also where many are due at one time; from a time on."""
+    monkeypatch.setattr(looking, "FIRST", 2)
+    monkeypatch.setattr(looking, "AT_ONCE", 3)
+    dues = {f"w{number}": 1 + number // 7 for number in range(40)}
+    lane = DecideLane()
+    for record in dues:
+        lane.decide(row(record, 0, "crm", {"email": "a@x.org"}, "person", op="c"))
+    kept.keep({record: due.to_bytes(8, "big") + lane.stored[record][8:] for record, due in dues.items()})
+    with look(kept.settings) as looker:
+        found = [(at, one.record) for at, one in looker.waiting()]
+        assert sorted(at for at, _ in found) == [at for at, _ in found]
+        assert sorted((due, record) for record, due in dues.items()) == sorted(found)
+        assert {record for record, due in dues.items() if due >= 4} == {one.record for _, one in looker.waiting(4)}

@@ -32,6 +32,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "disagreements": "ownership_stream.cli.disagreements",
     "explain": "ownership_stream.cli.explain",
     "matrix": "ownership_stream.cli.matrix",
+    "pages": "ownership_stream.cli.pages",
     "pause": "ownership_stream.cli.pause",
     "report": "ownership_stream.cli.report",
     "resume": "ownership_stream.cli.resume",

@@ -5,8 +5,9 @@ from time import time
 import click
 
 from ownership_stream.cli import Session, pass_session, setting_flags
-from ownership_stream.cli.asking import Person, as_person, reads
+from ownership_stream.cli.asking import as_person, reads
 from ownership_stream.commands import ChangeWriter, new_id
+from ownership_stream.desk import Person
 from ownership_stream.errors import ExitCode
 from ownership_stream.looking import look
 from ownership_stream.matrix.compile import load

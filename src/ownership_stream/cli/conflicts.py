@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ownership_stream.cli import Session, pass_session, setting_flags
-from ownership_stream.cli.asking import Desk, Person, as_person, at_desk, ids_of, reads
+from ownership_stream.cli.asking import as_person, at_desk, ids_of, reads
+from ownership_stream.desk import Desk, Person
 from ownership_stream.errors import BadInputError, CheckFailedError, ExitCode
 from ownership_stream.matrix.compiled import Field, Matrix
 from ownership_stream.matrix.normalise import NotCanonical, normalise
 from ownership_stream.model import Ask, Value
 from ownership_stream.outcomes import CASE_REASONS
-from ownership_stream.queue import Open, View, Wanted, answer_in_words, hashed_edition
+from ownership_stream.queue import Open, View, Wanted, answer_in_words, hashed_edition, until
 from ownership_stream.wire import Resolution, rfc3339
 
 LIMIT: Final = 50
@@ -328,19 +329,12 @@ def _table(views: Sequence[View]) -> str:
         table.add_column(name, overflow="fold")
     for view in views:
         late = view.due <= now
-        due = f"[red]{_until(view.due - now)}[/red]" if late else _until(view.due - now)
+        due = f"[red]{until(view.due - now)}[/red]" if late else until(view.due - now)
         table.add_row(due, view.owner, view.field or "(record)", view.reason, view.assigned, view.record, view.case)
     console = Console(highlight=False)
     with console.capture() as capture:
         console.print(table)
     return capture.get().rstrip()
-
-
-def _until(milliseconds: int) -> str:
-    """How long something may wait still, or is late, in one unit."""
-    minutes = abs(milliseconds) // 60_000
-    some = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"  # noqa: PLR2004 (two of the next unit)
-    return f"{some} late" if milliseconds <= 0 else f"in {some}"
 
 
 def _page(matrix: Matrix, view: View) -> Iterator[str]:
@@ -349,7 +343,7 @@ def _page(matrix: Matrix, view: View) -> Iterator[str]:
     yield f"case {view.case}" + (f"  edition {view.edition}" if view.edition else "")
     yield f"  {view.sentence}" + (f"; {view.advice}" if view.advice else "")
     owner = matrix.escalations.get(view.owner)
-    yield f"  waits for {owner.name if owner else view.owner}, due {_until(view.due - now)} ({rfc3339(view.due)})"
+    yield f"  waits for {owner.name if owner else view.owner}, due {until(view.due - now)} ({rfc3339(view.due)})"
     if view.assigned:
         yield f"  assigned to {view.assigned}"
     yield f"  record {view.record}, opened {rfc3339(view.opened)}, joined {view.joined}, escalated {view.escalated}"

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import click
 
 from ownership_stream.cli import Session, pass_session, setting_flags
-from ownership_stream.cli.asking import Person, as_person, reads
+from ownership_stream.cli.asking import as_person, reads
 from ownership_stream.commands import ChangeWriter, new_id
+from ownership_stream.desk import Person
 from ownership_stream.errors import BadInputError
 from ownership_stream.identity import partition_of
 from ownership_stream.looking import look

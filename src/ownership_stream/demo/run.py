@@ -16,13 +16,16 @@ from rich.live import Live
 
 from ownership_stream.assembly import topics_of
 from ownership_stream.demo.clinic import Clinic
+from ownership_stream.demo.pages import PagesThread
 from ownership_stream.demo.plan import SEVEN, Plan
 from ownership_stream.demo.stack import Stack, WorkerThread
 from ownership_stream.demo.summary import Tally, checks, lines
 from ownership_stream.demo.systems import simulated
 from ownership_stream.demo.view import Frame, View
 from ownership_stream.demo.watch import COUNTED, Picture, Watch
+from ownership_stream.desk import Office
 from ownership_stream.errors import OwnershipError
+from ownership_stream.matrix.compile import load_document
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import RecordState
 from ownership_stream.settings import Settings
@@ -104,6 +107,8 @@ class Demo:
         self._topics = topics
         self._systems = simulated(parts.mappings, parts.matrix)
         self._worker = WorkerThread(parts)
+        office = Office(stack.settings, parts.matrix, stack.looker, stack.broker)
+        self._pages = PagesThread(office, load_document(stack.settings.matrix_path))
         self._clinic = Clinic(
             parts.matrix, self._systems, Plan(options.seed), stack.client, apply_topics=topics.apply,
             partitions=topics.partitions, rate=options.rate,
@@ -122,6 +127,7 @@ class Demo:
     def open(self) -> None:
         """Starts the worker; the clinic opens when it is ready."""
         self._worker.start()
+        self._pages.start()
         self._watch.open()
         self._began = monotonic()
         for hint in self._hints():
@@ -129,6 +135,7 @@ class Demo:
 
     def close(self) -> None:
         """Ends every thread."""
+        self._pages.stop()
         self._clinic.close()
         self._watch.close()
         self._worker.stop()
@@ -206,7 +213,7 @@ class Demo:
         address = f"http://{self._stack.settings.http_host}:{worker.http_port if worker is not None else 0}"
         told = self._view.last_named or "#hash"
         return (
-            f"metrics: {address}/metrics   Ctrl-C ends it",
+            f"decide what waits: {self._pages.url}   metrics: {address}/metrics   Ctrl-C ends it",
             f"why? in another terminal: {self._stack.environment} \\",
             f"  {self._program} explain '{told}'",
         )

@@ -56,9 +56,9 @@ class Stack:
             self.assembly: Assembly = assemble(self.settings, waived=self._embedded.waived)
             exits.callback(self.assembly.store.close)
             self.assembly.telemetry.describe(version=__version__, revision=self.assembly.matrix.revision)
-            broker = Broker(self.assembly.config.lane)
-            exits.callback(broker.close)
-            self.looker = Looker(self.settings, broker, self.assembly.store)
+            self.broker = Broker(self.assembly.config.lane)
+            exits.callback(self.broker.close)
+            self.looker = Looker(self.settings, self.broker, self.assembly.store)
             self._write_settings()
             self._exits = exits.pop_all()
         return self

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 PREFIX: Final = "OWNERSHIP_"
 NESTED: Final = "__"
+LEAST_SECRET: Final = 32
 
 
 class Mode(StrEnum):
@@ -68,6 +69,7 @@ class WireFormat(StrEnum):
 
 
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -204,8 +206,32 @@ class Settings(BaseSettings):
         description="secret key of hashed ids and match keys; unset: random, and no duplicates are looked for",
     )
 
+    # Pages (`ownership-stream pages`)
+    pages_host: str = Field("127.0.0.1", description="address of the pages and of their API")
+    pages_port: Annotated[int, Field(ge=0, le=65_535)] = Field(6067, description="its port; 0 takes a free one")
+    pages_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/@?#]+$",
+        description="address of the pages for people, as `https://ownership.example.org`; only its forms are taken",
+    )
+    pages_proxy_secret: SecretStr | None = Field(
+        None,
+        description="secret of the authenticating proxy, 32 characters or more: who has it says who somebody is",
+    )
+    pages_actor_header: HeaderName = Field("X-Forwarded-Email", description="in which the proxy names the person")
+    pages_groups_header: HeaderName = Field(
+        "X-Forwarded-Groups", description="in which the proxy lists the person's groups, with commas between"
+    )
+    pages_groups: dict[str, str] = Field(
+        default_factory=dict,
+        description="group -> escalation owner or `reader`; empty: a group that has an owner's name is that owner",
+    )
+    pages_tokens_path: Path | None = Field(
+        None, description="TOML file of API tokens: name, roles and SHA-256 of each (docs/pages.md)"
+    )
+
     SECRETS: ClassVar[frozenset[str]] = frozenset(
-        {"sasl_password", "tls_key_password", "registry_password", "redis_url", "hash_key"}
+        {"sasl_password", "tls_key_password", "registry_password", "redis_url", "hash_key", "pages_proxy_secret"}
     )
 
     @classmethod
@@ -260,3 +286,14 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield "`message_timeout_seconds` must not be above `transaction_timeout_seconds`"
     if settings.min_insync_replicas > settings.replication_factor:
         yield "`min_insync_replicas` must not be above `replication_factor`"
+    yield from _open_doors(settings)
+
+
+def _open_doors(settings: Settings) -> Iterator[str]:
+    secret = settings.pages_proxy_secret
+    if secret is None:
+        return
+    if len(secret.get_secret_value()) < LEAST_SECRET:
+        yield f"`pages_proxy_secret` must have {LEAST_SECRET} characters or more"
+    if settings.pages_url is None:
+        yield "`pages_proxy_secret` needs `pages_url`"

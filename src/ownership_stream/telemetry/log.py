@@ -31,8 +31,8 @@ from ownership_stream.telemetry.repeats import Repeats
 FIELDS: Final = frozenset({
     # where
     "stage", "lane", "topic", "partition", "offset", "begin", "end", "position", "topic_id", "group", "table",
-    # which (a keyed hash)
-    "record",
+    # which (a keyed hash), and who of the staff did it
+    "record", "actor",
     # what was decided, in words of the closed tables
     "field", "system", "source", "outcome", "reason", "rule", "grant", "owner", "revision", "mode", "origin",
     # how much
