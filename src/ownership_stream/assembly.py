@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ownership_stream import sources
+from ownership_stream import __version__, sources
 from ownership_stream.census import Census
 from ownership_stream.errors import BadInputError
 from ownership_stream.matrix.compile import MatrixDocument, load_document
@@ -179,4 +179,6 @@ def topics_of(settings: Settings, matrix: Matrix) -> Topics:
 
 def _telemetry(settings: Settings, matrix: Matrix) -> Telemetry:
     bounds = bounds_of(matrix, dead_letter_reasons=(*REASONS, *DEAD_LETTER_REASONS), ignored_reasons=tuple(IGNORED))
-    return Telemetry(bounds, mode=settings.mode.value)
+    telemetry = Telemetry(bounds, mode=settings.mode.value)
+    telemetry.describe(version=__version__, revision=matrix.revision)
+    return telemetry

@@ -53,7 +53,6 @@ def _work(settings: "Settings") -> None:
         worker.observer.show_on(terminal)
         configure_logging(settings.log_level.value, stream=terminal.stream)
     log = get_logger("worker").bind(version=__version__, revision=worker.matrix.revision, mode=settings.mode.value)
-    worker.telemetry.describe(version=__version__, revision=worker.matrix.revision)
     for problem in topics.check(AdminClient({**librdkafka_config(settings), "log_level": 0}), settings):
         log.warning("topic_differs", topic=problem.topic, detail=problem.text)
     for line in (line for mapping in worker.mappings for line in sources.cautions(mapping)):

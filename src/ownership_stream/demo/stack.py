@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 from pydantic import SecretStr
 
-from ownership_stream import __version__, sources
+from ownership_stream import sources
 from ownership_stream.app import Worker, serve
 from ownership_stream.assembly import Assembly, assemble, stages
 from ownership_stream.embedded import Embedded
@@ -55,7 +55,6 @@ class Stack:
             configure_logging(self._given.log_level.value, stream=stream)
             self.assembly: Assembly = assemble(self.settings, waived=self._embedded.waived)
             exits.callback(self.assembly.store.close)
-            self.assembly.telemetry.describe(version=__version__, revision=self.assembly.matrix.revision)
             self.broker = Broker(self.assembly.config.lane)
             exits.callback(self.broker.close)
             self.looker = Looker(self.settings, self.broker, self.assembly.store)
