@@ -111,6 +111,32 @@ asks = st.builds(
     withheld=WITHHELD,
 )
 
+VISIT = st.integers(5, 7)
+visits = st.builds(
+    Step,
+    kind=st.sampled_from(["write", "write", "write", "snapshot"]),
+    source=VISIT,
+    cells=st.sampled_from([0, 1, 1, 2]).map(lambda value: ((0, value),)),
+    actor=st.sampled_from([0, 1, 4, 6, 9]),
+    base=st.sampled_from(["none", "current"]),
+    evidence=st.sampled_from(["now", "now", "earlier", "same", "none"]),
+    rank=st.sampled_from([0, 1, 1, 2, 3]),
+    after=GAPS,
+)
+"""A row of a table of which one speaks: written, read, or filtered out (rank 0)."""
+rewrites = st.builds(
+    Step, kind=st.just("rewrite"), source=st.integers(0, 1), pick=st.integers(0, 3), after=GAPS, withheld=WITHHELD
+)
+doubts = st.builds(
+    Step,
+    kind=st.sampled_from(["gap", "gap", "match", "candidate"]),
+    source=SOURCE,
+    pick=st.integers(0, 2),
+    actor=st.integers(0, 2),
+    after=GAPS,
+)
+"""What is the matter with the record as a whole: a row to be read again, another record that is probably the same."""
+
 COLUMN = {source: {one: number for number, one in enumerate(source.columns)} for source in SOURCES}
 """Where a row has a column."""
 
@@ -207,6 +233,8 @@ one_step = st.one_of(
     *[ticks] * 2,
     *[flows] * 2,
     asks,
+    doubts,
+    rewrites,
 )
 EVERY = tuple((n, 1 + n % 2) for n in range(1, 11))
 ARRIVES = Step("write", source=0, cells=((0, 0), *EVERY), actor=6)
@@ -317,9 +345,35 @@ def disputes(draw: st.DrawFn) -> list[Step]:
     return found
 
 
+@st.composite
+def courses(draw: st.DrawFn) -> list[Step]:
+    """Several rows of one table, written, read and deleted; somebody completes the follow-up elsewhere too."""
+    gone = st.builds(Step, kind=st.just("delete"), source=VISIT, after=GAPS)
+    other = Step("write", source=3, cells=((0, 2),), actor=4, evidence="now")
+    steps = st.one_of(visits, visits, visits, gone, st.just(other), echoes, ticks)
+    return draw(st.lists(steps, min_size=2, max_size=8))
+
+
+@st.composite
+def crashes(draw: st.DrawFn) -> list[Step]:
+    """Values of one system land in the other, somebody writes there too, and the sink writes some of it again."""
+    name = draw(st.sampled_from(["contact_preference", "date_of_birth", "lead_source", "legal_name"]))
+    source = draw(st.integers(0, 1))
+    found: list[Step] = []
+    for value in draw(st.lists(st.sampled_from([1, 2, 3]), min_size=1, max_size=3)):
+        written = Step(
+            "write", source=source, cells=(cell(source, name, value),), actor=2, base="current", reason="given"
+        )
+        found += [written, Step("echo", source=1 - source, mode="marker")]
+    found += draw(st.lists(st.one_of(writes, attestations, ticks), max_size=2))
+    found += draw(st.lists(rewrites, min_size=1, max_size=3))
+    return found
+
+
 bursts = st.one_of(
-    *[st.lists(one_step, min_size=1, max_size=6)] * 4, quarrels(), groups(), rivals(), moves(), *[disputes()] * 2
-)
+    *[st.lists(one_step, min_size=1, max_size=6)] * 4, quarrels(), groups(), rivals(), moves(), crashes(), courses(),
+    *[disputes()] * 2,
+)  # fmt: skip
 
 
 @st.composite

@@ -53,6 +53,7 @@ class Kept:
             "OWNERSHIP_TOPIC_STATE": settings.topic_state,
             "OWNERSHIP_HASH_KEY": settings.hash_key.get_secret_value() if settings.hash_key else "",
             "OWNERSHIP_MATRIX_PATH": str(settings.matrix_path),
+            "OWNERSHIP_SOURCES_PATH": str(settings.sources_path),
         }
 
     def settle(self, monkeypatch: pytest.MonkeyPatch) -> None:

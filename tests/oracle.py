@@ -3,8 +3,9 @@
 The oracle keeps one record in plain dicts and lists (``oracle_record.py``), knows only the types of ``model`` and
 ``matrix.compiled``, and walks the numbered steps of section 2 one function each, with the sentence it stands for beside
 it. Steps 10 to 14 and section 3 are in ``oracle_rules.py``, what follows from a decision in ``oracle_follow.py``, what
-people ask of cases in ``oracle_ask.py``. It shares no line with the implementation on purpose: where both agree, two
-readings of the rules agree.
+people ask of cases in ``oracle_ask.py``, what is the matter with the record itself in ``oracle_own.py``, several rows
+of one table in ``oracle_rows.py``. It shares no line with the implementation on purpose: where both agree, two readings
+of the rules agree.
 """
 
 from collections.abc import Iterator
@@ -13,13 +14,14 @@ from typing import Literal
 
 import oracle_rules
 from oracle_ask import Asks
-from oracle_record import Case, Current, Expected, Guard, Row, Seat, Write, canonical
+from oracle_record import Case, Current, Expected, Guard, Row, Seat, Write, canonical, own
+from oracle_rows import Several
 from oracle_rules import Verdict
 from ownership_stream.matrix.compiled import Field, Grant
-from ownership_stream.model import Change, Evidence, Value
+from ownership_stream.model import Change, Value
 
 
-class Oracle(Asks):
+class Oracle(Asks, Several):
     """The record's history so far, fed one change at a time."""
 
     def feed(self, change: Change, withheld: frozenset[str] = frozenset()) -> Expected:
@@ -27,6 +29,7 @@ class Oracle(Asks):
         self.begin(change, withheld)
         kinds = {"row": self.row_event, "tick": self.tick, "pause": self.pause, "resume": self.resume}
         kinds |= dict.fromkeys(("resolve", "assign", "comment"), self.ask)
+        kinds |= {"match": self.match, "candidate": self.match, "reread": self.reread}
         kinds[change.kind]()
         self.step_16_close()
         self.make_records()
@@ -60,12 +63,16 @@ class Oracle(Asks):
 
     def row_event(self) -> None:
         """Section 2, for each row event and then each field."""
+        if self.change.among and not self.heard():
+            self.quiet = True
+            return
         change, seat = self.change, self.seats[self.change.system]
         row = seat.rows.setdefault(change.row, Row())
         if self.step_1_position(row):
             self.outcomes = {(name, column == "request"): ("replay", "") for name, column, _ in self.columns()}
             self.quiet = True
             return
+        self.read_again()
         if change.op == "d":
             self.delete(seat, row)
             self.quiet = True
@@ -73,6 +80,7 @@ class Oracle(Asks):
         if change.primary:
             self.seen_in(seat)
         fresh = self.step_3_fresh(row)
+        self.repeats = self.is_repeat(row, fresh)
         waiting: dict[str, tuple[Write, Verdict]] = {}
         for name, column, value in self.columns():
             write = self.steps_2_to_6(name, column, value, fresh)
@@ -88,30 +96,6 @@ class Oracle(Asks):
         if self.stage_became_known:
             self.seed_late()
             self.redecide()
-
-    def step_1_position(self, row: Row) -> bool:
-        """“Older than the row's last → replay; equal → replay only with an equal change id (snapshot reads pass)”."""
-        change = self.change
-        if change.position is None:
-            replay = change.id in row.ids[-16:]
-        elif row.position is None:
-            replay = False
-        else:
-            same = change.position == row.position and change.id == row.ids[-1] and change.op != "r"
-            replay = change.position < row.position or same
-        if not replay:
-            row.position = change.position
-            row.ids.append(change.id)
-        return replay
-
-    def seen_in(self, seat: Seat) -> None:
-        """“A primary row of it was seen”, under the key that the system has it by from then on."""
-        seat.key = self.change.key
-        if not seat.present:
-            ours = any(self.before[self.change.system].out.values())
-            seat.present, self.appeared, self.sweep = True, True, ours or self.change.op != "r"
-            if "" in self.cases:
-                self.end_case("", "converged")
 
     def delete(self, seat: Seat, deleted: Row) -> None:
         """“The system is absent, what it showed and what was outstanding there is forgotten”; others nothing.
@@ -129,38 +113,10 @@ class Oracle(Asks):
             forgotten.clear()
         for row in seat.rows.values():
             row.known, row.attributes, row.evidence = False, {}, {}
+        self.forget_rows(self.change.system)
         owned = [f for f in self.matrix.fields if self.owner(f) == self.change.system and f in self.current]
-        if owned and "" not in self.cases:
-            self.open_case("", "absent", self.matrix.fields[owned[0]].escalation)
-
-    def step_3_fresh(self, row: Row) -> Change:
-        """“Count only if they came with the event itself or their own column moved in it… fresh in all at first”."""
-        change, old = self.change, row.attributes
-
-        def moved(name: str) -> bool:
-            return not row.known or name in change.event or getattr(change, name) != old.get(name)
-
-        acted = moved("actor") or moved("updated_at")
-        evidence = {
-            name: one
-            for name, one in change.evidence.items()
-            if one != Evidence() and (not row.known or "evidence" in change.event or row.evidence.get(name) != one)
-        }
-        fresh = Change(
-            id=change.id,
-            record=change.record,
-            actor=change.actor if acted else None,
-            role=change.role if acted else None,
-            origin=change.origin if acted else "automation",
-            reason=change.reason if moved("reason") and (change.reason or "").strip() else None,
-            base=change.base if moved("base") else None,
-            marker=change.marker if moved("marker") else None,
-            evidence=evidence,
-        )
-        row.known = True
-        row.attributes = {name: getattr(change, name) for name in ("actor", "updated_at", "reason", "base", "marker")}
-        row.evidence = {**row.evidence, **change.evidence}
-        return fresh
+        if owned:
+            self.open_case(own("absent", self.change.system), "absent", self.matrix.fields[owned[0]].escalation)
 
     def steps_2_to_6(self, name: str, column: str, value: Value, fresh: Change) -> Write | None:
         """The write that goes on, or ``None`` and the outcome that ended it before."""
@@ -195,6 +151,10 @@ class Oracle(Asks):
         seat.refused.pop(name, None)
         if self.change.op != "r":
             seat.baseline.discard(name)
+        if self.repeats:
+            self.written_again.add((write.system, name))
+            self.end(write, "echo", "late")
+            return None
         return self.steps_5_and_6(write, column)
 
     def steps_5_and_6(self, write: Write, column: str) -> Write | None:
@@ -297,6 +257,13 @@ class Oracle(Asks):
             seat.accepted[write.field] = write.value
         return "coerced" if coerced else ""
 
+    def is_repeat(self, row: Row, fresh: Change) -> bool:
+        """“A row that was there before and whose mark moves to one of ours by which nothing is under way…”."""
+        seat = self.before[self.change.system]
+        under_way = {one.change_id for sent in seat.out.values() for one in sent}
+        there = seat.present and len(row.ids) > 1 and self.change.op == "u"
+        return there and fresh.marker is not None and fresh.marker not in under_way and fresh.origin != "person"
+
     def step_5_snapshot(self, write: Write) -> None:
         """“The present owner's snapshot is trusted: it sets current if there is none, or if it differs and…”."""
         if write.request:
@@ -317,7 +284,8 @@ class Oracle(Asks):
                 one for one in self.matrix.fields[name].grants if one.kind == "owner" and one.system == write.system
             ]
             self.set_current(write, owners[0])
-            if now is None:
+            self.current[name].found = True
+            if now is None or (self.change.among and now.found):
                 self.first_seeds.add(name)
         if name not in self.current or not self.agrees(write.system, name):
             self.seats[write.system].baseline.add(name)

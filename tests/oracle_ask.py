@@ -7,7 +7,7 @@ implementation gave it only as the name of that copy.
 from typing import Any
 
 from oracle_follow import Consequences
-from oracle_record import Case, Guard, Write, canonical
+from oracle_record import Case, Guard, Write, canonical, field_of
 from ownership_stream.matrix.compiled import Summary
 from ownership_stream.model import Ask, Evidence, Value
 
@@ -37,7 +37,7 @@ class Asks(Consequences):
         }
         version = now.version if now is not None else 0
         case = self.cases[name]
-        latest = [(one.system, canonical(one.value), one.request) for one in case.writes[-1:]]
+        latest = [(one.system, canonical(one.value), one.request) for one in case.writes[-1:]] or case.others[-1:]
         return id(case), case.reason, latest, version, seats, self.care_started is not None
 
     def read(self, name: str, case_id: str, edition: str) -> None:
@@ -95,19 +95,19 @@ class Asks(Consequences):
         """“*Assign*”: it changes nothing but who looks after it."""
         self.assigned.pop(name, None)
         self.assigned |= {name: to} if to else {}
-        self.events.append(("assigned", name, case.reason))
+        self.events.append(("assigned", field_of(name), case.reason))
         return ("assigned", "")
 
     def dismiss(self, name: str, case: Case) -> tuple[str, str]:
         """“*Dismiss* a case of the record itself (no duplicate; a deletion that was meant; a failed decision)”."""
-        if name or case.reason not in {"duplicate", "link_candidate", "absent", "failed"}:
+        if field_of(name) or case.reason not in {"duplicate", "link_candidate", "absent", "failed"}:
             return ("refused", "not_possible")
-        self.end_case("", "resolved")
+        self.end_case(name, "resolved")
         return ("dismissed", case.reason)
 
     def keep(self, name: str) -> tuple[str, str]:
         """“*Keep* needs a current value, whose version stays”."""
-        if not name:
+        if not field_of(name):
             return ("refused", "not_possible")
         if name not in self.current:
             return ("refused", "no_current_value")
@@ -116,7 +116,7 @@ class Asks(Consequences):
 
     def set_value(self, value: Value, name: str) -> tuple[str, str]:
         """“*Set* takes parts that are not named from current”."""
-        if not name:
+        if not field_of(name):
             return ("refused", "not_possible")
         if not self.allowed(name, value):
             return ("refused", "value")
@@ -129,7 +129,7 @@ class Asks(Consequences):
     def accept(self, system: str, name: str, case: Case) -> tuple[str, str]:
         """“The latest of the case's proposals that still stands there…; else what the system shows, if…”."""
         seat = self.seats.get(system)
-        if not name or seat is None or not seat.present:
+        if not field_of(name) or seat is None or not seat.present:
             return ("refused", "not_offered")
         summary = isinstance(self.matrix.fields[name].views[system], Summary)
         waiting = [

@@ -5,7 +5,7 @@ Part of the oracle (``oracle.py``): written from docs/rules.md and not from the 
 
 import copy
 
-from oracle_record import Case, Current, Expected, Key, Out, Record, Seat, Write
+from oracle_record import Case, Current, Expected, Key, Out, Record, Seat, Write, field_of, own
 from oracle_rules import Verdict
 from ownership_stream.matrix.compiled import Grant
 from ownership_stream.model import Change, Value
@@ -33,6 +33,7 @@ class Consequences(Record):
         self.first_seeds: set[str] = set()
         self.ended: set[str] = set()
         self.insisted: set[str] = set()
+        self.written_again: set[tuple[str, str]] = set()
         self.answer: tuple[str, str] | None = None
         self.unseen: set[Key] = set()
         self.care_start_applied = self.stage_became_known = self.sweep = self.appeared = self.quiet = False
@@ -130,11 +131,11 @@ class Consequences(Record):
             return
         owner = escalation or self.matrix.fields[name].escalation
         self.cases[name] = Case(reason, owner, self.now + self.matrix.escalations[owner].sla)
-        self.events.append(("opened", name, reason))
+        self.events.append(("opened", field_of(name), reason))
 
     def end_case(self, name: str, how: str) -> None:
         """Close a case."""
-        self.events.append((how, name, self.cases.pop(name).reason))
+        self.events.append((how, field_of(name), self.cases.pop(name).reason))
 
     def refuse(self, write: Write, reason: str) -> None:
         """Remember that what the system shows was not taken, and which current value its writer had seen."""
@@ -198,7 +199,7 @@ class Consequences(Record):
     def converge(self, name: str) -> None:
         """“Agreement of all present systems, reached by a later event, closes it ``converged``”."""
         case = self.cases.get(name)
-        if case is None or case.new:
+        if case is None or case.new or case.reason == "speaker":
             return
         present = [system for system, seat in self.seats.items() if seat.present]
         asked = [system for system in present if self.expects(system, name) or name not in self.current]
@@ -238,7 +239,7 @@ class Consequences(Record):
                 self.open_case(name, "unattested")
         elif (handed and system == self.owner(name)) or name in self.changed or (self.sweep and not refused):
             self.send(system, name, "change")
-        elif (spec.restore or refused == "resolved") and self.sendable(system):
+        elif (spec.restore or refused == "resolved" or (system, name) in self.written_again) and self.sendable(system):
             if self.guards[name].restores >= 3:
                 self.open_case(name, "oscillation")
             else:
@@ -280,7 +281,7 @@ class Consequences(Record):
             if case.due <= self.now:
                 case.owner = self.matrix.escalations[case.owner].then or case.owner
                 case.due = self.now + self.matrix.escalations[case.owner].sla
-                self.events.append(("escalated", name, case.reason))
+                self.events.append(("escalated", field_of(name), case.reason))
 
     def make_records(self) -> None:
         """*Creation*: “a record is made in a system, by one send, as soon as …”."""
@@ -294,7 +295,7 @@ class Consequences(Record):
     def make(self, system: str, *, again: bool) -> None:
         """“… with all that is expected there”, unless sends wait there or the record itself is somebody's case."""
         seat = self.seats[system]
-        if seat.paused or self.paused or system in self.withheld or "" in self.cases:
+        if seat.paused or self.paused or system in self.withheld or self.somebody_s():
             return
         values = {name: self.expected(system, name) for name in self.matrix.fields if self.expects(system, name)}
         values = {name: value for name, value in values.items() if value is not None or seat.out.get(name)}
@@ -303,6 +304,10 @@ class Consequences(Record):
             seat.out.setdefault(name, []).append(Out(value, f"?{self.change.id}", self.now, again))
         self.sends[system], self.kinds[system] = values, "create"
 
+    def somebody_s(self) -> bool:
+        """“The record itself is somebody's case”: any of them."""
+        return any(not field_of(name) for name in self.cases)
+
     def make_again(self, system: str, seat: Seat) -> None:
         """“Once more after 15 minutes, and 15 minutes later it is a case ``uncreated`` of the record”."""
         last = max((sent[-1] for sent in seat.out.values() if sent), key=lambda one: (one.at, one.again))
@@ -310,9 +315,10 @@ class Consequences(Record):
             return
         if not last.again:
             self.make(system, again=True)
-        elif not (seat.paused or self.paused or system in self.withheld or "" in self.cases):
+        elif not (seat.paused or self.paused or system in self.withheld or self.somebody_s()):
             seat.out.clear()
-            self.open_case("", "uncreated", self.matrix.fields[self.matrix.stages.field].escalation)
+            escalation = self.matrix.fields[self.matrix.stages.field].escalation
+            self.open_case(own("uncreated", system), "uncreated", escalation)
 
     def pause(self) -> None:
         """“Pause and resume, per system or record, are people's control events”."""

@@ -61,6 +61,8 @@ class Current:
     position: tuple[int, ...] | None
     grant: Grant | None
     evidence: Evidence | None
+    found: bool = False
+    """A snapshot found it."""
 
 
 @dataclass
@@ -105,6 +107,8 @@ class Case:
     due: int
     writes: list[Write] = field(default_factory=list)
     new: bool = True
+    others: list[str] = field(default_factory=list)
+    """Of a probable repeat: the records that it may repeat."""
 
 
 @dataclass
@@ -130,6 +134,16 @@ class Expected:
     ended_overrides: set[str]
     unseen: set[Key]
     answer: tuple[str, str] | None = None
+
+
+def own(reason: str, about: str = "") -> str:
+    """The name of a case of the record itself: “each cause has a case of its own”."""
+    return f"*{reason} {about}".strip()
+
+
+def field_of(name: str) -> str:
+    """The field that a case is of; of the record itself none."""
+    return "" if name.startswith("*") else name
 
 
 def canonical(value: Value) -> Value:

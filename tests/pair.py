@@ -47,14 +47,15 @@ class Pair:
         decision = decide(self.matrix, self.state, change, withheld)
         assert before == pack(self.state), f"the state that went in was changed{self.history()}"
         expected = self.oracle.feed(change, withheld)
-        actual = laid_out(self.matrix, decision, change)
+        actual = laid_out(self.matrix, decision, decision.said or change)
         differences = [
             f"  {one.name}:\n    rules: {want}\n    code:  {have}"
             for one in fields(Expected)
             if (want := getattr(expected, one.name)) != (have := getattr(actual, one.name))
         ]
         assert not differences, "\n" + "\n".join(differences) + self.history()
-        carried = len(change.fields) + len(change.compared) + len(change.requests)
+        said = decision.said or change
+        carried = len(said.fields) + len(said.compared) + len(said.requests)
         assert carried == len(decision.outcomes) + decision.noops, f"the accounting is not closed{self.history()}"
         self.adopt_change_ids(decision.state)
         if decision.answer is not None:
@@ -78,12 +79,12 @@ class Pair:
         return "\nafter\n  " + "\n  ".join(self.told)
 
     def read_cases(self) -> dict[str, tuple[str, str]]:
-        """Somebody reads every open case: field -> its id and its edition; the oracle keeps what it saw of them."""
+        """Somebody reads every open case: its name -> its id and its edition; the oracle keeps what it saw of them."""
         if self.state is None:
             return {}
         found = {name: (case.id, edition(self.state, case)) for name, case in self.state.cases.items()}
         for name, reading in found.items():
-            self.oracle.read(name, *reading)
+            self.oracle.read(oracle_name(name), *reading)
         return found
 
     # ------------------------------------------------------------------------ what a clinic resolves steps against
@@ -119,6 +120,11 @@ def play(matrix: Matrix, history: tuple[Step, ...]) -> Pair:
     return pair
 
 
+def oracle_name(name: str) -> str:
+    """A case's name as the oracle has it: ``":absent:ehr"`` is ``"*absent ehr"``."""
+    return f"*{name[1:].replace(':', ' ', 1)}" if name.startswith(":") else name
+
+
 def laid_out(matrix: Matrix, decision: Decision, change: Change) -> Expected:
     """A decision and the state after it, in the oracle's plain form; every carried column has an outcome."""
     state = decision.state
@@ -138,7 +144,7 @@ def laid_out(matrix: Matrix, decision: Decision, change: Change) -> Expected:
         kinds={one.system: one.kind for one in decision.sends},
         restored=set(decision.restored),
         events=sorted((one.event, one.case.field, one.case.reason) for one in decision.cases),
-        cases={name: case.reason for name, case in state.cases.items()},
+        cases={oracle_name(name): case.reason for name, case in state.cases.items()},
         current={name: (canonical(one.value), one.version) for name, one in state.fields.items() if one.version},
         shown={
             system: {name: canonical(value) for name, value in seat.shown.items() if canonical(value) is not None}

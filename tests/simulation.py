@@ -21,6 +21,7 @@ from ownership_stream.decide import decide
 from ownership_stream.matrix.compiled import Summary
 from ownership_stream.model import Ask, Change, Decision, Evidence, RecordState, SystemState, Value
 from ownership_stream.resolve import edition, offers
+from ownership_stream.slots import has_own
 from small_matrix import CRM, EHR, MATRIX
 from source_rows import ACTORS, DOMAIN, SOURCES, START, SUMMARIES, Actor, Column, Source, coerced, line
 
@@ -42,6 +43,8 @@ class Weather:
     marker: frozenset[str] = frozenset()
     """Systems that keep our change id in a marker column."""
     breaker: int = 0
+    crash: int = 0
+    """Our sinks write some of what they wrote again; systems with a marker take it away when somebody else saves."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ class SimulatedRow:
     at: int = 0
     waiting: deque[Change] = field(default_factory=deque)
     told: list[Change] = field(default_factory=list)
+    hands: set[str | None] = field(default_factory=set)
+    """Who has written it since its connector read it last."""
 
 
 @dataclass
@@ -113,6 +118,12 @@ class World:
         self.random = random.Random(seed)  # noqa: S311 - a repeatable schedule, nothing secret
         self.rows = [SimulatedRow(source) for source in SOURCES]
         self.orders: dict[str, deque[Order]] = {EHR: deque(), CRM: deque()}
+        self.done: dict[str, list[Order]] = {EHR: [], CRM: []}
+        """What our sinks wrote since they crashed last."""
+        self.ours: set[str] = set()
+        """Events that tell of nothing but our sinks' writes."""
+        self.taken: list[str] = []
+        """What of them ended as somebody's attempt."""
         self.state: RecordState | None = None
         self.now, self.number = START, 0
         self.sent: dict[tuple[str, str], int] = {}
@@ -152,8 +163,11 @@ class World:
             row.cells[column] = all_parts(column[1], row.cells.get(column), value)
         row.attributes |= {"actor": who.name, "role": who.role, "origin": who.origin, "updated_at": self.number}
         row.attributes |= {"reason": None, "base": None}
-        if marker is not None:
+        if self.weather.crash and row.attributes.get("marker") == marker:
+            row.attributes["marker"] = None
+        elif marker is not None or self.weather.crash:
             row.attributes["marker"] = marker
+        row.hands.add(who.name)
         row.changed, row.at = True, self.now
 
     def resolve(self, name: str, action: Literal["accept", "keep", "set"]) -> Decision | None:
@@ -183,6 +197,9 @@ class World:
         row.changed = False
         row.position += 1
         self.number += 1
+        if row.hands == {SYNC.name}:
+            self.ours.add(f"e{self.number}")
+        row.hands.clear()
         shelves: dict[str, dict[str, Value]] = {"field": {}, "compared": {}, "request": {}}
         for sort, name in row.source.columns:
             shelves[sort][name] = row.cells.get((sort, name))
@@ -224,6 +241,9 @@ class World:
         self.story.append(line(received))
         self.state = decision.state
         self.events += 1
+        if change.id in self.ours:
+            attempts = [one for one in decision.outcomes if one.outcome in ("applied", "rejected", "queued")]
+            self.taken += [f"{change.id}: {one.field} {one.outcome} {one.reason}" for one in attempts]
         if change.origin == "person" and change.kind == "row":
             self.sent, self.events = {}, 0
         for send in decision.sends:
@@ -241,10 +261,15 @@ class World:
         """Our sink writes the oldest order, or loses it; what it writes may be cut off, and automations may answer."""
         if not self.orders[system]:
             return
+        if self.weather.crash and self.done[system] and self.chance(self.weather.crash):
+            again = self.done[system][-self.random.randint(1, 3) :]
+            self.orders[system].extendleft(reversed(again))
+            self.done[system].clear()
         order = self.orders[system].popleft()
         if self.chance(self.weather.lose):
             self.story.append(f"    lost {order.values} on the way to {system}")
             return
+        self.done[system].append(order)
         marker = order.change_id if system in self.weather.marker else None
         for row in self.rows:
             cells: dict[Column, Value] = {}
@@ -352,7 +377,8 @@ class World:
                 refused = seat.refused[name].reason if name in seat.refused else ""
                 pending = refused == "not_validated" and spec.owner[owner] == system  # type: ignore[index]
                 left = refused and not spec.restore
-                excused = pending or left or name in seat.baseline or name in self.state.cases or "" in self.state.cases
+                asked = name in self.state.cases or has_own(self.state.cases)
+                excused = pending or left or name in seat.baseline or asked
                 if canonical(shown) != canonical(expected) and not excused:
                     yield f"{system} shows {name}={shown!r}, expected {expected!r} (refused: {refused or 'no'})"
 
@@ -436,3 +462,26 @@ def lives(draw: st.DrawFn) -> Life:
     return Life(
         draw(WEATHERS), habits, (*prologue, *(one for burst in bursts for one in burst)), draw(st.integers(0, 2**16))
     )
+
+
+@st.composite
+def crashed_lives(draw: st.DrawFn) -> Life:
+    """Only people edit, a few fields of a patient, and sinks that crash again and again feed both systems."""
+    hot = st.sampled_from(draw(st.lists(st.sampled_from(list(MATRIX.fields)), min_size=1, max_size=3, unique=True)))
+    edits = st.builds(
+        Edit,
+        system=st.sampled_from([EHR, CRM]),
+        field=hot,
+        value=st.sampled_from([1, 2, 3]),
+        actor=st.integers(0, 5),
+        reason=st.booleans(),
+        evidence=st.sampled_from(["none", "now"]),
+        seen=st.booleans(),
+        turns=st.integers(0, 8),
+    )
+    weather = Weather(
+        duplicate=draw(st.sampled_from([0, 30])), delay=draw(st.sampled_from([0, 50])), marker=frozenset({EHR, CRM}),
+        crash=draw(st.sampled_from([10, 30])),
+    )  # fmt: skip
+    prologue = draw(st.sampled_from([BEFORE_CARE, IN_CARE]))
+    return Life(weather, (), (*prologue, *draw(st.lists(edits, min_size=1, max_size=20))), draw(st.integers(0, 2**16)))

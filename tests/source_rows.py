@@ -4,7 +4,7 @@
 so far: an echo lands what was really sent, a base version lies near the current one, a duplicate repeats a delivery.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -34,6 +34,8 @@ class Source:
     actor_in_event: bool = False
     number: int = 1
     """Which of its system's keys of the record the row has."""
+    among: str = ""
+    """The table, of whose rows one speaks."""
 
 
 def plain(*names: str) -> tuple[Column, ...]:
@@ -50,7 +52,12 @@ FOLLOWUP = Source("ehr/followup/3", EHR, plain("follow_up"), primary=False)
 SOURCES = (CONTACT, PATIENT, FOLLOWUP, TASK)
 MOVED = Source("ehr/patient/8", EHR, PATIENT.columns, number=2)
 """The patient's row after its key has changed, which some connectors make a delete and a create, in either order."""
-WITH_MOVED = (*SOURCES, MOVED)
+VISITS = tuple(
+    Source(f"ehr/visit/{number}", EHR, plain("follow_up"), primary=False, among="ehr/visit") for number in (1, 2, 3)
+)
+"""Rows of one table, of which one speaks."""
+WITH_MOVED = (*SOURCES, MOVED, *VISITS)
+PRIMARY = {CRM: CONTACT, EHR: PATIENT}
 
 NAMES: list[Value] = [{"family": "Doe", "given": "Ann"}, {"family": "Doe", "given": "Anna"}, {"family": "Do"}]
 PLANS: list[Value] = [
@@ -97,7 +104,10 @@ ACTORS = (
     Actor(None, None, "automation"),
 )
 
-Kind = Literal["write", "echo", "snapshot", "delete", "duplicate", "old", "tick", "pause", "resume", "ask"]
+Kind = Literal[
+    "write", "echo", "snapshot", "delete", "duplicate", "old", "tick", "pause", "resume", "ask", "gap", "match",
+    "candidate", "rewrite",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,8 @@ class Step:
     action: Action = "keep"
     reading: Literal["now", "now too", "before"] = "now"
     """What an ask goes by: the case as it is, or as it was when somebody read it last."""
+    rank: int = 0
+    """Where a row stands among others of its table; 0: it does not stand."""
 
 
 class Sent(Protocol):
@@ -173,6 +185,8 @@ class Clinic:
         self.delivered: list[Change] = []
         self.now = START
         self.number = 0
+        self.landed: dict[str, list[tuple[str, Mapping[str, Value]]]] = {CRM: [], EHR: []}
+        """What our sinks have written, by change id: one that crashed writes some of it again."""
         self.read: dict[str, tuple[str, str]] = {}
         """Every case that somebody has read, as it was when they last did."""
 
@@ -180,27 +194,34 @@ class Clinic:
         """The change that a step comes to, or nothing where there is nothing to echo, delete or repeat."""
         self.now += step.after
         self.number += 1
-        match step.kind:
-            case "tick" | "pause" | "resume":
-                found: Change | None = Change(
-                    id=f"c{self.number}", record="r", kind=step.kind, system=step.target, at=self.now, origin="person"
-                )
-            case "duplicate" | "old":
-                found = self.again(step)
-            case "echo":
-                found = self.echo(step, view)
-            case "ask":
-                found = self.ask(step, view)
-            case "delete":
-                found = self.delete(WITH_MOVED[step.source])
-            case _:
-                found = self.written(step, view)
+        does: dict[str, Callable[[], Change | None]] = {
+            **dict.fromkeys(("tick", "pause", "resume"), lambda: self.control(step)),
+            **dict.fromkeys(("duplicate", "old"), lambda: self.again(step)),
+            **dict.fromkeys(("match", "candidate"), lambda: self.likened(step)),
+            "echo": lambda: self.echo(step, view),
+            "ask": lambda: self.ask(step, view),
+            "delete": lambda: self.delete(WITH_MOVED[step.source]),
+            "rewrite": lambda: self.rewrite(step),
+            "gap": lambda: self.gap(WITH_MOVED[step.source]),
+        }
+        found = does.get(step.kind, lambda: self.written(step, view))()
         if found is None:
             return None
         found = msgspec.structs.replace(found, received=self.now)
-        if found.kind == "row":
+        if found.kind in ("row", "reread"):
             self.delivered.append(found)
         return found
+
+    def control(self, step: Step) -> Change:
+        """A tick, or a person's pause or resume."""
+        said = {"kind": step.kind, "system": step.target, "at": self.now, "origin": "person"}
+        return msgspec.convert({"id": f"c{self.number}", "record": "r"} | said, Change)
+
+    def likened(self, step: Step) -> Change:
+        """Another record is probably the same, or the same person."""
+        about = ("nickname", "date_of_birth", "shoe_size")[step.actor % 3]
+        said = {"kind": step.kind, "system": (CRM, EHR)[step.source % 2], "at": self.now, "other": f"r{step.pick}"}
+        return msgspec.convert({"id": f"c{self.number}", "record": "r", "about": about} | said, Change)
 
     def again(self, step: Step) -> Change | None:
         """A connector's duplicate, or an event at an older position under an id of its own."""
@@ -226,7 +247,7 @@ class Clinic:
             action=step.action,
             edition=edition,
             system=(CRM, EHR)[step.source % 2],
-            value=self.chosen(CONTACT, column, choice, view) if name else "x",
+            value=self.chosen(CONTACT, column, choice, view) if name in DOMAIN else "x",
             to="Ida" if step.whole else "",
         )
         reason = {"none": None, "blank": " "}.get(step.reason, "asked")
@@ -242,6 +263,15 @@ class Clinic:
             at=self.now,
             ask=ask,
         )
+
+    def gap(self, source: Source) -> Change:
+        """The row changed, and its connector does not say what it now shows."""
+        row = self.rows[source.name]
+        row.position += 1
+        return Change(
+            id=f"c{self.number}", record="r", kind="reread", system=source.system, row=source.name, at=self.now,
+            position=(1, row.position) if source.positioned else None,
+        )  # fmt: skip
 
     def delete(self, source: Source) -> Change | None:
         """The row is deleted; what it held is gone."""
@@ -288,6 +318,7 @@ class Clinic:
             cells=carried,
             evidence=row.evidence if step.whole else fresh,
             same=step.pick == 1,
+            rank=(step.rank,) if source.among and step.rank else None,
         )
 
     def event(
@@ -300,6 +331,7 @@ class Clinic:
         evidence: Mapping[str, Evidence] | None = None,
         marker: str | None = None,
         same: bool = False,
+        rank: tuple[int, ...] | None = None,
     ) -> Change:
         """The row event; a snapshot may read the row at the position it already had."""
         row = self.rows[source.name]
@@ -325,6 +357,8 @@ class Clinic:
             evidence={name: one for name, one in (evidence or {}).items() if name in parts["field"]},
             marker=marker or row.attributes.get("marker"),
             event=("actor",) if source.actor_in_event else (),
+            among=source.among,
+            rank=rank,
             **{name: value for name, value in attributes.items() if name != "marker"},
         )
 
@@ -384,6 +418,8 @@ class Clinic:
         landing: dict[str, Value] = {
             name: one.value for name, sent in view.sent_to(system).items() for one in sent if one.change_id == chosen
         }
+        if "marker" in step.mode:
+            self.landed[system].append((chosen, landing))
         sources = [one for one in SOURCES if one.system == system and any(name in landing for _, name in one.columns)]
         source = sources[step.pick % len(sources)]
         row = self.rows[source.name]
@@ -400,6 +436,20 @@ class Clinic:
         row.exists = True
         carried = {one: row.cells.get(one) for one in source.columns} if step.whole else cells
         return self.event(source, op=op, at=self.now - step.lag, cells=carried, evidence=row.evidence, marker=marker)
+
+    def rewrite(self, step: Step) -> Change | None:
+        """A sink that crashed writes once more what it had written, and its mark; it touches nothing else."""
+        system = (CRM, EHR)[step.source % 2]
+        row = self.rows[PRIMARY[system].name]
+        if not self.landed[system] or not row.exists:
+            return None
+        chosen, landing = self.landed[system][-1 - step.pick % len(self.landed[system])]
+        for sort, name in PRIMARY[system].columns:
+            if name in landing and sort != "request":
+                row.cells[sort, name] = landing[name]
+        row.attributes["marker"] = chosen
+        carried = {one: row.cells.get(one) for one in PRIMARY[system].columns}
+        return self.event(PRIMARY[system], op="u", at=self.now, cells=carried, evidence=row.evidence)
 
 
 def coerced(value: Value) -> Value:
@@ -421,7 +471,8 @@ def line(change: Change) -> str:
         words = f"{ask.action} {ask.case} {ask.edition[:4]} {ask.system} {short(ask.value)}"
         return f"{change.id} {change.received - START:>9} {words} by {change.role}, reason={change.reason!r}"
     if change.kind != "row":
-        return f"{change.id} {change.received - START:>9} {change.kind} {change.system or 'record'}"
+        about = change.row or change.system or "record"
+        return f"{change.id} {change.received - START:>9} {change.kind} {about} {change.other} {change.about}".strip()
     words = [
         f"{change.id} {change.received - START:>9} {change.op} {change.row}@{change.position and change.position[-1]}"
     ]

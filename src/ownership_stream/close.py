@@ -75,7 +75,8 @@ def _settle(draft: Draft, key: str, system: SystemState, field: Field, expected:
     ):
         return
     restore = not asked and (name in system.refused or not draft.sweeps)
-    if restore and _is_kept(draft, key, system, field):
+    late = key == draft.change.system and name in draft.late
+    if restore and not late and _is_kept(draft, key, system, field):
         return
     if key in field.read_only:
         if name not in draft.cases:
@@ -117,7 +118,7 @@ def tick(draft: Draft) -> None:
             continue
         for name in sorted(draft.systems[key].outstanding):
             _overdue(draft, key, name)
-    for case in sorted(draft.cases.values(), key=lambda case: case.field):
+    for _, case in sorted(draft.cases.items()):
         if case.due <= draft.now:
             _escalate(draft, case)
     draft.sweeps = True

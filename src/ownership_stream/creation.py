@@ -10,6 +10,7 @@ from typing import Final
 from ownership_stream.draft import LANDING_TIME, NOTHING, Draft
 from ownership_stream.effects import SNAPSHOT_GRANT
 from ownership_stream.model import SystemState
+from ownership_stream.slots import has_own
 
 NOWHERE: Final = SystemState()
 
@@ -39,14 +40,14 @@ def overdue(draft: Draft, key: str) -> None:
     if newest.again:
         draft.system(key).outstanding = {}
         owner = draft.matrix.fields[draft.matrix.stages.field].escalation
-        draft.open_case("", "uncreated", owner, system=key)
+        draft.open_own("uncreated", owner, about=key, system=key)
     else:
         _seed(draft, key, again=True)
 
 
 def _may(draft: Draft, key: str, system: SystemState) -> bool:
     """Whether a row may be made now: nothing is held back, and no case asks who or where this record is."""
-    return not (system.paused or draft.paused or key in draft.withheld or "" in draft.cases)
+    return not (system.paused or draft.paused or key in draft.withheld or has_own(draft.cases))
 
 
 def _seed(draft: Draft, key: str, *, again: bool) -> None:

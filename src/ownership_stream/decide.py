@@ -30,7 +30,7 @@ from ownership_stream.model import (
     SystemState,
     Value,
 )
-from ownership_stream.record_cases import is_read_again, match, reread
+from ownership_stream.record_cases import came, match, reread, was_read_again, went
 from ownership_stream.resolve import answer
 from ownership_stream.rules import BY_EVIDENCE, RULES, by_owner
 from ownership_stream.speaking import forget, hear
@@ -121,8 +121,8 @@ def _row(draft: Draft) -> None:
     draft.reason = fresh.reason
     system.rows = system.rows.copy()
     system.rows[change.row] = row_state(known, change)
-    if is_read_again(draft):
-        draft.close_case("", "converged")
+    if draft.cases:
+        was_read_again(draft)
     if change.op == "d":
         draft.noops = len(change.fields) + len(change.compared) + len(change.requests)
         _delete(draft, system)
@@ -414,13 +414,9 @@ def _delete(draft: Draft, system: SystemState) -> None:
     owned = [
         name for name, field in draft.matrix.fields.items() if draft.owner(field) == key and draft.current(name).version
     ]
-    if owned and "" not in draft.cases:
-        draft.open_case("", "absent", draft.matrix.fields[owned[0]].escalation)
+    if owned:
+        went(draft, key, draft.matrix.fields[owned[0]].escalation)
     close(draft)
-
-
-ENDED_BY_ITS_ROW: Final = frozenset({"absent", "uncreated"})
-"""Reasons of cases of the record that end as soon as the system has it."""
 
 
 def _appear(draft: Draft, system: SystemState) -> None:
@@ -429,8 +425,7 @@ def _appear(draft: Draft, system: SystemState) -> None:
     Not so where we had the row made: a snapshot then finds what is ours.
     """
     key = draft.change.system
-    if "" in draft.cases and draft.cases[""].reason in ENDED_BY_ITS_ROW:
-        draft.close_case("", "converged")
+    came(draft, key)
     if draft.change.op != "r" or is_under_way(draft.base.systems.get(key)):
         draft.sweeps = True
         return

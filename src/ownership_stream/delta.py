@@ -28,14 +28,19 @@ def is_replay(row: RowState, change: Change) -> bool:
     return change.position == row.position and change.id == row.change_id and change.op != "r"
 
 
+def recent_ids(row: RowState | None, change: Change) -> tuple[str, ...]:
+    """The last change ids of a row, this one included; none of a source with a true position."""
+    if change.position is not None:
+        return ()
+    return (*(row.recent if row is not None else ()), change.id)[-RECENT_IDS:]
+
+
 def row_state(row: RowState | None, change: Change) -> RowState:
     """What the row now last showed beside its fields; an event that carries no evidence leaves the row's.
 
     A deleted row shows nothing: should it come back, all of it is fresh.
     """
-    recent: tuple[str, ...] = ()
-    if change.position is None:
-        recent = (*(row.recent if row is not None else ()), change.id)[-RECENT_IDS:]
+    recent = recent_ids(row, change)
     if change.op == "d":
         return RowState(change.position, change.id, recent=recent)
     evidence = change.evidence
@@ -81,6 +86,8 @@ def find_writes(draft: Draft, system: SystemState, fresh: Fresh) -> list[Write]:
     """Steps 2, 4 and 5: the writes of the event; every carried column that is none has its outcome here."""
     change = draft.change
     moved = _moved(draft, system)
+    if fresh.marker is not None:
+        draft.repeated = _is_repeated(draft, system, fresh)
     writes = _attested(draft, system, fresh, moved) if system.refused or fresh.evidence else []
     draft.noops += len(change.fields) + len(change.compared) - len(moved) - len(writes)
     if moved:
@@ -185,6 +192,11 @@ def _shown_anew(draft: Draft, system: SystemState, fresh: Fresh, name: str, valu
         system.baseline = tuple(listed for listed in system.baseline if listed != name)
     if name in system.accepted and value == view_of(None, name, field.views[draft.change.system], draft.current(name)):
         system.accepted = without(system.accepted, name)
+    if draft.repeated:
+        draft.forgive(draft.change.system, name)
+        draft.late += (name,)
+        draft.outcomes += (Outcome(name, "echo", "late", field.rule),)
+        return None
     if name not in draft.change.fields:
         draft.noops += 1
         if draft.change.op == "r" and value != draft.expected(draft.change.system, name, field):
@@ -217,6 +229,18 @@ def _echo(draft: Draft, system: SystemState, fresh: Fresh, name: str, value: Val
         system.accepted = {**system.accepted, name: value}
     draft.forgive(draft.change.system, name)
     return "coerced" if coerced else ""
+
+
+def _is_repeated(draft: Draft, system: SystemState, fresh: Fresh) -> bool:
+    """Step 4: whether a row that was there before bears a mark of ours by which nothing is under way.
+
+    A writer that had crashed writes again what it had not noted as written: nobody means it.
+    """
+    change, before = draft.change, draft.base.systems.get(draft.change.system)
+    if change.op != "u" or fresh.origin == "person" or before is None:
+        return False
+    under_way = {sent.change_id for waiting in system.outstanding.values() for sent in waiting}
+    return before.present and change.row in before.rows and fresh.marker not in under_way
 
 
 def _baseline(draft: Draft, write: Write) -> None:

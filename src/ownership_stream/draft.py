@@ -30,6 +30,7 @@ from ownership_stream.model import (
     SystemState,
     Value,
 )
+from ownership_stream.slots import slot, slot_of
 
 
 class Nothing(Enum):
@@ -154,6 +155,10 @@ class Draft:
     """The fresh reason of this event."""
     care_starts = False
     """An applied write of this event starts care."""
+    repeated = False
+    """The event is a write of ours that its writer has made once more."""
+    late: tuple[str, ...] = ()
+    """Fields that show something else by it: nobody's edit."""
     stage_learned = False
     """The stage became known for the first time: what waited for it is decided again."""
     answer: Answer | None = None
@@ -289,39 +294,46 @@ class Draft:
 
         ``system``: of one that no write opens, the system that does not show what it should.
         """
+        case = Case(f"{self.change.id}:{name}", name, reason, self.now, owner, self.now)
+        return self._open(name, case, proposal, system)
+
+    def open_own(
+        self, reason: str, owner: str, proposal: Proposal | None = None, about: str = "", *, system: str = ""
+    ) -> bool:
+        """Open a case of the record itself, or join the one of the same cause; whether it joined.
+
+        ``about``: the system or the row of which it is, where each has one of its own. ``system``: see ``open_case``.
+        """
+        name, known = slot(reason, about), {case.id for case in self.cases.values()}
+        case_id = f"{self.change.id}:"
+        unique = f"{self.change.id}{name}" if case_id in known else case_id
+        return self._open(name, Case(unique, "", reason, self.now, owner, self.now), proposal, system)
+
+    def _open(self, name: str, new: Case, proposal: Proposal | None, system: str) -> bool:
         case = self.cases.get(name)
+        waits = () if proposal is None else (proposal,)
         if case is not None:
-            proposals = case.proposals if proposal is None else (*case.proposals, proposal)[-PROPOSALS_KEPT:]
-            joined = replace(case, proposals=proposals, joined=case.joined + 1)
-            self._put_case("joined", joined)
+            proposals = (*case.proposals, *waits)[-PROPOSALS_KEPT:]
+            self._put_case("joined", name, replace(case, proposals=proposals, joined=case.joined + 1))
             return True
-        sla = self.matrix.escalations[owner].sla
-        opened = Case(
-            f"{self.change.id}:{name}",
-            name,
-            reason,
-            self.now,
-            owner,
-            self.now + sla,
-            () if proposal is None else (proposal,),
-        )
-        self._put_case("opened", opened, system)
+        sla = self.matrix.escalations[new.owner].sla
+        self._put_case("opened", name, replace(new, due=self.now + sla, proposals=waits), system)
         return False
 
     def alter_case(self, how: Literal["changed", "escalated", "assigned"], case: Case) -> None:
         """An open case in a new form: escalated, or with the other reason that a re-decision gave it; or assigned."""
-        self._put_case(how, case)
+        self._put_case(how, slot_of(self.cases, case), case)
 
     def close_case(self, name: str, how: Literal["converged", "superseded", "resolved"]) -> None:
-        """Close the field's case where one is open."""
+        """Close the case of a field, or the record's own in that slot, where one is open."""
         case = self.cases.get(name)
         if case is not None:
             self.cases = without(self.cases, name)
             self.assigned = without(self.assigned, name)
             self.case_events += (CaseEvent(how, case),)
 
-    def _put_case(self, how: CaseWord, case: Case, system: str = "") -> None:
-        self.cases = {**self.cases, case.field: case}
+    def _put_case(self, how: CaseWord, name: str, case: Case, system: str = "") -> None:
+        self.cases = {**self.cases, name: case}
         self.case_events += (CaseEvent(how, case, system),)
 
     def stands(self, name: str, proposal: Proposal) -> bool:

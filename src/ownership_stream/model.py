@@ -228,7 +228,7 @@ class Proposal(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Case(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An open case: something a person with a deadline owns.
 
-    One per record and field; ``field`` is ``""`` for the record itself.
+    One per record and field, and one per cause of the record itself, where ``field`` is ``""`` (``slots.py``).
     """
 
     id: str
@@ -284,12 +284,12 @@ class RecordState(msgspec.Struct, array_like=True, gc=False):
     care_started: int | None = None
     """The latch: source time at which a stage from care start on was first in force."""
     cases: dict[str, Case] = {}
-    """By field; ``""`` for the record itself."""
+    """By field; of the record itself by its slot (``slots.py``)."""
     paused: bool = False
     speaking: dict[str, Speaking] = {}
     """By table (``Change.among``). This and what follows is not written where it is empty (``wire.pack_state``)."""
     assigned: dict[str, str] = {}
-    """By field: who was asked to look after its open case."""
+    """As ``cases``: who was asked to look after it."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):

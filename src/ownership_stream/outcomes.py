@@ -26,6 +26,10 @@ OUTCOMES: Final[dict[tuple[str, str], Meaning]] = {
         "our own write of {label} landed in the {system} in another form",
         "widen the column or align its format; the landed form is accepted until the value changes",
     ),
+    ("echo", "late"): Meaning(
+        "a write of ours to {label} in the {system} was made once more after later ones: nobody edited it",
+        "look why the writer that feeds that system began again, and have it note sooner what it has written",
+    ),
     ("baseline", ""): Meaning(
         "a snapshot showed {label}; it is a baseline, not an edit", "see the reconciliation report"
     ),
@@ -129,6 +133,9 @@ CASE_REASONS: Final[dict[str, Meaning]] = {
     "failed": OUTCOMES["failed", ""],
 }
 """Reason -> meaning, for everything that waits in a queue."""
+
+OWN_REASONS: Final = frozenset({"duplicate", "link_candidate", "reread", "absent", "uncreated", "failed"})
+"""Reasons of cases of a record itself."""
 
 ANSWERS: Final[dict[tuple[str, str], Meaning]] = {
     ("accepted", ""): Meaning("the value of a system was accepted: it is the current {label}"),

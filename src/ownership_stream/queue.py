@@ -18,6 +18,7 @@ from ownership_stream.model import Ask, Case, Change, Decision, Proposal, Record
 from ownership_stream.outcomes import ANSWERS, CASE_REASONS, Meaning, in_words
 from ownership_stream.reports import masked
 from ownership_stream.resolve import DISMISSABLE, KIND_OF, edition, needs_reason, offers
+from ownership_stream.slots import about, slot_of
 
 EDITION_DIGITS: Final = 16
 
@@ -89,6 +90,7 @@ class View(msgspec.Struct, frozen=True):
     record: str
     field: str
     label: str
+    """The field's; of a case of the record itself the system that it is about, if it is about one."""
     reason: str
     sentence: str
     advice: str
@@ -124,8 +126,8 @@ class InOrder(Iterator[Open]):
     def __next__(self) -> Open:
         while self._ahead is not None and (not self._heap or self._heap[0][0] >= self._ahead[0]):
             at, state, record = self._ahead
-            for case in state.cases.values():
-                heappush(self._heap, (case.due, case.id, record, case.field, at, Open(record, state, case)))
+            for name, case in state.cases.items():
+                heappush(self._heap, (case.due, case.id, record, name, at, Open(record, state, case)))
             self._ahead = next(self._found, None)
         if not self._heap:
             raise StopIteration
@@ -193,7 +195,7 @@ def wants(matrix: Matrix, wanted: Wanted, one: Open) -> bool:
         wanted.owner in ("", case.owner)
         and wanted.field in (None, case.field)
         and wanted.reason in ("", case.reason)
-        and wanted.assigned in (None, one.state.assigned.get(case.field, ""))
+        and wanted.assigned in (None, one.state.assigned.get(slot_of(one.state.cases, case), ""))
         and (not wanted.due or case.due <= wanted.due)
         and (not wanted.late or case.due <= wanted.late or case.escalated > 0)
         and (not wanted.system or wanted.system in _parties(matrix, one))
@@ -238,6 +240,7 @@ def view(
 ) -> View:
     """What a person is shown of a case; ``record`` as the record is to be named. ``choices`` says what each sends."""
     state, case = one.state, one.case
+    name = slot_of(state.cases, case)
     field = matrix.fields.get(case.field)
     current = state.fields.get(case.field, NO_CURRENT)
     sentence, advice = words(
@@ -248,12 +251,12 @@ def view(
         edition=hashed_edition(one, key),
         record=record,
         field=case.field,
-        label=case.field if field is None else field.label,
+        label=field.label if field is not None else case.field or matrix.systems.get(about(name), ""),
         reason=case.reason,
         sentence=sentence,
         advice=advice,
         owner=case.owner,
-        assigned=state.assigned.get(case.field, ""),
+        assigned=state.assigned.get(name, ""),
         opened=case.opened,
         due=case.due,
         escalated=case.escalated,

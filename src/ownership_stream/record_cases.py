@@ -1,18 +1,14 @@
 """What opens a case of the record itself and decides no field: it may be another one's repeat, or must be read again.
 
-Pure. A record has at most one such case, under the name ``""``; whoever comes later joins it.
+Pure. Each cause has a slot of its own (``slots.py``), and whoever comes later with the same one joins it.
 """
-
-from typing import Final
 
 from msgspec.structs import replace
 
-from ownership_stream.delta import is_replay
+from ownership_stream.delta import is_replay, recent_ids
 from ownership_stream.draft import Draft
 from ownership_stream.model import Proposal, RowState
-
-PROBABLE: Final = frozenset({"duplicate", "link_candidate"})
-"""Reasons of a record's case that more matches join."""
+from ownership_stream.slots import slot
 
 
 def match(draft: Draft) -> None:
@@ -20,14 +16,12 @@ def match(draft: Draft) -> None:
 
     What waits in the case is the other record's id, each once.
     """
-    change, case = draft.change, draft.cases.get("")
-    field = draft.matrix.fields.get(change.about)
-    known = case is not None and (
-        case.reason not in PROBABLE or change.other in [waiting.value for waiting in case.proposals]
-    )
+    change = draft.change
+    reason = "duplicate" if change.kind == "match" else "link_candidate"
+    field, case = draft.matrix.fields.get(change.about), draft.cases.get(slot(reason))
+    known = case is not None and change.other in [waiting.value for waiting in case.proposals]
     if field is not None and not known:
-        waits = Proposal(change.system, change.other, change.id, change.at)
-        draft.open_case("", "duplicate" if change.kind == "match" else "link_candidate", field.escalation, waits)
+        draft.open_own(reason, field.escalation, Proposal(change.system, change.other, change.id, change.at))
 
 
 def reread(draft: Draft) -> None:
@@ -37,15 +31,28 @@ def reread(draft: Draft) -> None:
     known = system.rows.get(change.row, RowState())
     if is_replay(known, change):
         return
-    system.rows = {**system.rows, change.row: replace(known, position=change.position, change_id=change.id)}
+    seen = replace(known, position=change.position, change_id=change.id, recent=recent_ids(known, change))
+    system.rows = {**system.rows, change.row: seen}
     fields = draft.matrix.fields.values()
     owned = next((field for field in fields if draft.owner(field) == change.system), next(iter(fields)))
     proposal = Proposal(change.system, None, change.id, change.at, change.row, change.position, change.actor)
-    draft.open_case("", "reread", owned.escalation, proposal)
+    draft.open_own("reread", owned.escalation, proposal, about=change.row)
 
 
-def is_read_again(draft: Draft) -> bool:
-    """Whether this event shows the whole of a row that was to be read again."""
-    case, change = draft.cases.get(""), draft.change
-    waits = case is not None and case.reason == "reread" and case.proposals[-1].row == change.row
-    return waits and change.op in ("c", "r", "d")
+def was_read_again(draft: Draft) -> None:
+    """An event that shows the whole of its row, or its end, closes the case of that row."""
+    if draft.change.op in ("c", "r", "d"):
+        draft.close_case(slot("reread", draft.change.row), "converged")
+
+
+def went(draft: Draft, key: str, escalation: str) -> None:
+    """A system that owns values of the record has lost it: somebody looks whether that was meant."""
+    if slot("absent", key) not in draft.cases:
+        draft.open_own("absent", escalation, about=key)
+
+
+def came(draft: Draft, key: str) -> None:
+    """The system has the record: what waited for that ends, and what waits in a state that cannot say which it is."""
+    for reason in ("absent", "uncreated"):
+        draft.close_case(slot(reason, key), "converged")
+        draft.close_case(slot(reason), "converged")

@@ -4,13 +4,15 @@ The words come from ``outcomes.py``. It decides nothing and knows no topics; val
 records, which are for those who may see them, and nowhere else.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Answer, Case, CaseEvent, Change, Decision, FieldState, Outcome, RecordState, Value
 from ownership_stream.outcomes import CASE_REASONS, OUTCOMES, Meaning, in_words
+from ownership_stream.slots import slot_of
 from ownership_stream.wire import (
     JSON,
     Context,
@@ -61,10 +63,10 @@ class Reports:
                     told.add(case.id)
                 write = waited(change, decision, outcome) if again else change
                 yield self._write(before, _by_its_writer(write, outcome), decision, outcome, case, again=again)
-        for event in decision.cases:
+        for number, event in _numbered(decision.cases):
             if event.event in ("opened", "joined") and event.case.id in told:
                 continue
-            yield self._case(change, decision, event)
+            yield self._case(change, decision, event, number)
 
     def resolutions(self, before: RecordState | None, change: Change, decision: Decision) -> Iterator[Message]:
         """How a person's ask was answered; and what the matrix settled by itself.
@@ -77,10 +79,10 @@ class Reports:
             if outcome.outcome == "applied" and (outcome.unseen or outcome.field in decision.ended_overrides):
                 how = "override ended" if outcome.field in decision.ended_overrides else "applied"
                 yield self._told(change, self._record(before, change, decision, outcome.field, how, outcome))
-        for event in decision.cases:
+        for number, event in _numbered(decision.cases):
             if event.event in ("converged", "superseded", "escalated"):
                 record = self._record(before, change, decision, event.case.field, event.event, case=event.case)
-                yield self._told(change, record)
+                yield self._told(change, record, number)
 
     def _write(
         self,
@@ -109,7 +111,7 @@ class Reports:
             wire=self._wire,
         )
 
-    def _case(self, change: Change, decision: Decision, event: CaseEvent) -> Message:
+    def _case(self, change: Change, decision: Decision, event: CaseEvent, number: int) -> Message:
         name = event.case.field
         sentence, advice = self._words(name, CASE_REASONS[event.case.reason], change.system, decision)
         current = _current(decision.state, name)
@@ -121,14 +123,15 @@ class Reports:
             advice=advice,
             current=current.value,
             current_version=current.version,
-            assigned=decision.state.assigned.get(name),
+            assigned=decision.state.assigned.get(slot_of(decision.state.cases, event.case)),
+            number=number,
             wire=self._wire,
         )
 
     def _answer(self, before: RecordState | None, change: Change, decision: Decision, answer: Answer) -> Message:
         """A person's own resolution, or what else they asked of a case."""
         name, ask, case = answer.field, change.ask, answer.case
-        ended = case is not None and name not in decision.state.cases
+        ended = case is not None and all(one.id != case.id for one in decision.state.cases.values())
         record = msgspec.structs.replace(
             self._record(before, change, decision, name, answer.outcome, case=case),
             actor=change.actor or "",
@@ -145,8 +148,8 @@ class Reports:
         )
         return self._told(change, record)
 
-    def _told(self, change: Change, record: Resolution) -> Message:
-        return resolution_record(self._context(change), record, self._wire)
+    def _told(self, change: Change, record: Resolution, number: int = 0) -> Message:
+        return resolution_record(self._context(change), record, self._wire, number=number)
 
     def _record(
         self,
@@ -199,6 +202,14 @@ class Reports:
         if field is None:
             return meaning.sentence, meaning.advice
         return in_words(self._matrix, field, meaning, system, care_started=decision.state.care_started is not None)
+
+
+def _numbered(events: Iterable[CaseEvent]) -> Iterator[tuple[int, CaseEvent]]:
+    """Each event, and how many there were before of its word and field."""
+    told: Counter[tuple[str, str]] = Counter()
+    for event in events:
+        yield told[event.event, event.case.field], event
+        told[event.event, event.case.field] += 1
 
 
 def masked(value: Value) -> Value:

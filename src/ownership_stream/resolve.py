@@ -16,6 +16,7 @@ from ownership_stream.draft import Draft, complete, without
 from ownership_stream.matrix.compiled import Field, Matrix, Summary
 from ownership_stream.model import Action, Answer, Ask, Case, Evidence, FieldState, Proposal, RecordState, Value
 from ownership_stream.rules import BY_EVIDENCE
+from ownership_stream.slots import slot_of
 
 Ending = tuple[str, str]
 """(outcome, reason), a row of ``outcomes.ANSWERS``."""
@@ -196,13 +197,14 @@ def _dismiss(draft: Draft, _ask: Ask, case: Case) -> Ending:
     """The record's own case is none: no duplicate, a deletion that was meant."""
     if case.field or case.reason not in DISMISSABLE:
         return ("refused", "not_possible")
-    draft.close_case("", "resolved")
+    draft.close_case(slot_of(draft.cases, case), "resolved")
     return ("dismissed", case.reason)
 
 
 def _assign(draft: Draft, ask: Ask, case: Case) -> Ending:
     """Somebody looks after the case; it stays its owner's, and its deadline stays."""
-    draft.assigned = {**draft.assigned, case.field: ask.to} if ask.to else without(draft.assigned, case.field)
+    name = slot_of(draft.cases, case)
+    draft.assigned = {**draft.assigned, name: ask.to} if ask.to else without(draft.assigned, name)
     draft.alter_case("assigned", case)
     return ("assigned", "")
 

@@ -29,6 +29,7 @@ from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Answer, Change, Decision, Outcome, RecordState
 from ownership_stream.regimes import Regime, Regimes, continued
 from ownership_stream.reports import Reports
+from ownership_stream.slots import slot
 from ownership_stream.sources.guard import traced
 from ownership_stream.sources.mapping import Writer
 from ownership_stream.sources.result import Decoded, Undecodable
@@ -386,8 +387,8 @@ def failed(matrix: Matrix, before: RecordState | None, change: Change) -> Decisi
         for name in names
     )
     draft = Draft(matrix, RecordState() if before is None else before, change, frozenset())
-    if "" not in draft.cases:
-        draft.open_case("", "failed", matrix.fields[matrix.stages.field].escalation)
+    if slot("failed") not in draft.cases:
+        draft.open_own("failed", matrix.fields[matrix.stages.field].escalation)
     answer = None if change.ask is None else Answer("failed")
     return Decision(draft.to_state(), outcomes, cases=draft.case_events, due=next_due(draft), answer=answer)
 

@@ -101,18 +101,17 @@ class Judge:
     def own_writes_are_echoes(self) -> Iterator[str]:
         """What our own sinks wrote is no attempt of anybody: not refused, not queued, not applied.
 
-        What a stock sink that was killed writes again is counted apart: nobody can know it for ours (docs/sinks.md,
-        section 2). It is told by its change id, which stood in the row before; so it is only where there is a marker.
+        What a stock sink that was killed writes again is counted apart: it is told by its change id, which stood in
+        the row before (docs/sinks.md, section 2).
         """
         by_us, landed = set[str](), set[tuple[str, str]]()
         for one in self.replay.by_sinks():
-            if one.change.marker is not None and (one.change.row, one.change.marker) in landed:
-                self.counts.update(f"sinks, written again: {ended.outcome}" for ended in one.decision.outcomes)
-                continue
-            landed.add((one.change.row, one.change.marker or ""))
+            where = one.change.row, one.change.marker or ""
+            sinks = "sinks, written again" if where in landed and where[1] else "sinks"
+            landed.add(where)
             by_us.add(one.change.id)
             for outcome in one.decision.outcomes:
-                self.counts[f"sinks: {outcome.outcome} {outcome.reason}".rstrip()] += 1
+                self.counts[f"{sinks}: {outcome.outcome} {outcome.reason}".rstrip()] += 1
                 if outcome.outcome not in HARMLESS:
                     ended = f"{outcome.outcome}: {outcome.reason}".rstrip(": ")
                     yield f"{one.change.record}: our own write of `{outcome.field}` there ended {ended}"

@@ -76,7 +76,7 @@ class PaperLoop:
         self._settle(self._told(system, key, "c", row))
 
     def write_again(self, order: Order) -> None:
-        """A sink that crashed writes again what it had not noted."""
+        """A sink that crashed writes again what it had not noted as written."""
         self._settle(self._write(*order, SINK_USER))
 
     def seen(self) -> Seen:
@@ -107,6 +107,8 @@ class PaperLoop:
 
     def _write(self, system: str, key: Any, columns: Mapping[str, Any], who: str) -> list[tuple[Send, str]]:
         row = self.rows[system][key]
+        if columns.get(MARKER, row[MARKER]) == row[MARKER]:
+            columns = {**columns, MARKER: None}  # as the tables' own trigger does
         moved = {name: value for name, value in columns.items() if row[name] != value}
         row.update(columns)
         self._note(system, who)

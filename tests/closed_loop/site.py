@@ -260,12 +260,15 @@ class ClosedLoop:
             (folder / f"{side.name}.yaml").write_text(text, encoding="utf-8")
         return folder
 
+    def tables(self, side: Side) -> str:
+        """What makes the system's tables."""
+        both = (HERE / "both.sql").read_text().replace("{table}", side.table)
+        lines = ((HERE / f"{side.name}.sql").read_text() + both).splitlines(keepends=True)
+        return "".join(line for line in lines if self.marker or MARKER not in line)
+
     def _database(self, side: Side) -> Connection:
         """The system's database with the rows that it begins with."""
-        both = (HERE / "both.sql").read_text().replace("{table}", side.table)
-        lines = (HERE / f"{side.name}.sql").read_text().splitlines(keepends=True)
-        own = "".join(line for line in lines if self.marker or MARKER not in line)
-        self.server.create(self.databases[side.name], own + both)
+        self.server.create(self.databases[side.name], self.tables(side))
         session = self.server.connect(self.databases[side.name])
         for row in self.begin[side.name]:
             _insert(session, side, row)
@@ -275,7 +278,7 @@ class ClosedLoop:
         for side in SIDES.values():
             yield f"{self.site.name}-{side.name}-source", self._source_of(side)
             if side.name not in self.careful:
-                yield self._sink(side.name), self._sink_of(side)
+                yield self._sink(side.name), self.sink_of(side)
 
     def _sink(self, system: str) -> str:
         return f"{self.site.name}-{system}-sink"
@@ -298,7 +301,7 @@ class ClosedLoop:
         tables = {"table.include.list": f"{side.table},{SIGNALS}", "signal.data.collection": SIGNALS}
         return {**SOURCE, **self.form.source, **reached, **named, **tables}
 
-    def _sink_of(self, side: Side) -> dict[str, str]:
+    def sink_of(self, side: Side) -> dict[str, str]:
         """As docs/sinks.md has it, for a table with NOT NULL columns that the stream does not write."""
         address = f"{self.server.address(self.databases[side.name])}?logServerErrorDetail=false"
         reached = {"connection.url": address, "connection.username": SINK_USER}

@@ -249,7 +249,7 @@ def test_explain_says_why(stream: Running) -> None:
     assert max(map(len, out.splitlines())) <= 80
     assert not [word for word in SECRETS if word in out]
     assert "Zebedee" in stream.command("explain", ANN, "--values")[1]
-    assert "waits for Support Lead" in stream.shown("explain", BEA)["case"]
+    assert "waits for Support Lead" in stream.shown("explain", BEA)["cases"][0]
 
 
 def test_disagreements_say_what_is_open(stream: Running) -> None:

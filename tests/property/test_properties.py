@@ -10,7 +10,7 @@ from histories import histories
 from ownership_stream.decide import decide
 from ownership_stream.wire import pack_state, unpack_state
 from pair import Pair, play
-from simulation import Life, World, lives
+from simulation import Life, World, crashed_lives, lives
 from small_matrix import MATRIX
 from source_rows import Step
 
@@ -78,7 +78,7 @@ def test_systems_end_at_what_people_resolve_or_a_case_is_open(
     for action in actions:
         for name in sorted(world.state.cases if world.state else {}):
             before = world.state
-            decision = world.resolve(name, action) if name and before is not None else None
+            decision = world.resolve(name, action) if name in MATRIX.fields and before is not None else None
             if decision is None or before is None or decision.answer is None:
                 continue
             event(f"{decision.answer.outcome}: {decision.answer.reason}")
@@ -95,3 +95,12 @@ def test_systems_end_at_what_people_resolve_or_a_case_is_open(
         assert [] == list(world.silent_disagreements()), world.told_so_far()
     assert not world.outstanding(), f"something is still outstanding{world.told_so_far()}"
     assert max(world.sent.values(), default=0) <= MOST, world.told_so_far()
+
+
+@given(life=crashed_lives())
+def test_what_a_crashed_sink_writes_again_is_nobody_s_attempt(life: Life) -> None:
+    """Where people's saves take our mark away: it changes nothing that is current, and is put right or is a case."""
+    world = lived(life)
+    assert [] == world.taken, world.told_so_far()
+    assert [] == list(world.silent_disagreements()), world.told_so_far()
+    assert [] == list(world.misremembered()), world.told_so_far()

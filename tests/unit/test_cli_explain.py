@@ -2,11 +2,14 @@
 
 import json
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kept_kit import Kept
+from matrices import PATIENT
 from ownership_stream.cli import run
 from ownership_stream.embedded import Embedded
 from ownership_stream.errors import ExitCode
@@ -18,6 +21,16 @@ NAME: Value = {"family": "Zebedee", "given": "Ann"}
 SECRETS = ("Zebedee", "zebedee", "1980-01-02", "1981-01-02")
 RECORD = "0032X00002QU10JQAT"
 OTHER = others_of(RECORD, same=True)
+EMAIL = "      email:                   email\n"
+READ_ONLY = """
+  public.contact:
+    primary: false
+    key: contact_id as integer
+    of: patient_id as integer
+    record: {column: crm_id as salesforce id, else: "ehr:<key>"}
+    columns: {email: email}
+    actor: updated_by
+"""
 
 
 def story() -> list[Change]:
@@ -106,8 +119,8 @@ def test_values_are_masked_unless_asked_for(capsys: pytest.CaptureFixture[str]) 
 def test_programs_get_the_same_as_data(capsys: pytest.CaptureFixture[str]) -> None:
     """One object: fields with their provenance, decisions with their reasons."""
     page = shown(capsys, RECORD)
-    assert {"record", "version", "stage", "case", "fields", "decisions"} == page.keys()
-    assert (RECORD, 2, "new_lead", "") == (page["record"], page["version"], page["stage"], page["case"])
+    assert {"record", "version", "stage", "cases", "fields", "decisions"} == page.keys()
+    assert (RECORD, 2, "new_lead", []) == (page["record"], page["version"], page["stage"], page["cases"])
     fields = {one["field"]: one for one in page["fields"]}
     assert ["legal_name", "date_of_birth", "email", "care_stage"] == list(fields)
     assert ("EHR", "•••", 2, "nurse (nurse, person)") == tuple(
@@ -166,8 +179,9 @@ def test_a_case_of_the_record_itself_stands_at_the_top(
     for name, value in deleted.environment().items():
         monkeypatch.setenv(name, value)
     out = printed(capsys, "explain", RECORD)
-    assert re.search("→ the record was deleted in a system that owns fields of it", flat(out))
-    assert "waits for Clinical Ops" in shown(capsys, RECORD)["case"]
+    assert re.search("→ EHR: the record was deleted in a system that owns fields of it", flat(out))
+    [case] = shown(capsys, RECORD)["cases"]
+    assert "waits for Clinical Ops" in case
 
 
 def test_in_observe_mode_nobody_was_sent_anything(
@@ -177,6 +191,29 @@ def test_in_observe_mode_nobody_was_sent_anything(
     monkeypatch.setenv("OWNERSHIP_MODE", "observe")
     page = shown(capsys, RECORD, "--all")
     assert [] == [one for one in page["decisions"] if one["sent_to"]]
+
+
+def test_decisions_are_told_by_the_mappings_of_the_worker(
+    servers: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What stands in a table that is only read was sent nowhere, which the matrix alone does not say."""
+    sent = Kept(servers)
+    sent.decided(
+        row(RECORD, 0, "crm", {"email": "zebedee@x.org"}, "growth_ops", op="c"),
+        row(RECORD, 0, "ehr", {}, op="c"),
+        row(RECORD, 1, "crm", {"email": "b@x.org"}, "growth_ops"),
+    )
+    sent.settle(monkeypatch)
+    assert [[], ["ehr"]] == [one["sent_to"] for one in shown(capsys, RECORD, "email")["decisions"]]
+
+    mapping = tmp_path / "ehr.yaml"
+    shutil.copy(PATIENT.parent / "sources" / "crm.yaml", tmp_path)
+    text = (PATIENT.parent / "sources" / "ehr.yaml").read_text(encoding="utf-8")
+    assert EMAIL in text
+    mapping.write_text(text.replace(EMAIL, "").replace("\nactors:", READ_ONLY + "\nactors:"), encoding="utf-8")
+    monkeypatch.setenv("OWNERSHIP_SOURCES_PATH", str(tmp_path))
+    assert [[], []] == [one["sent_to"] for one in shown(capsys, RECORD, "email")["decisions"]]
+    assert ExitCode.OK == run(["disagreements"])
 
 
 @pytest.mark.parametrize(

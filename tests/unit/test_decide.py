@@ -71,6 +71,7 @@ ENDS: dict[tuple[str, str], tuple[str, End]] = {
     ("replay", ""): ("email", lambda: both(MATRIX, email="a@x.org").row("crm", {"email": "b@x.org"}, position=(0,))),
     ("echo", ""): ("email", lambda: sending().row("ehr", {"email": "b@x.org"})),
     ("echo", "coerced"): ("email", lambda: marked(sending(), "b@x")),
+    ("echo", "late"): ("email", lambda: both(MATRIX, email="a@x.org").row("ehr", {"email": "b@x.org"}, marker="old")),
     ("baseline", ""): ("email", lambda: both(MATRIX, email="a@x.org").row("ehr", {"email": "b@x.org"}, op="r")),
     ("applied", ""): ("email", lambda: both(MATRIX).row("crm", {"email": "a@x.org"})),
     ("applied", "evidence"): (
@@ -432,7 +433,9 @@ def test_a_value_that_was_not_refused_needs_no_attestation() -> None:
         pytest.param("one", {"marker": "sent one", "by": "nurse"}, "echo ", 1, id="a marker, by whomever it was saved"),
         pytest.param("x", {"marker": "sent two", "by": "nurse"}, "applied ", 2, id="a person's write over ours"),
         pytest.param("one", {"by": "nurse"}, "applied ", 2, id="a person writes what is under way, without a marker"),
-        pytest.param("x", {"marker": "unknown"}, "rejected stale", 2, id="somebody else's marker, another value"),
+        pytest.param(
+            "x", {"marker": "unknown"}, "echo late", 2, id="a mark by which nothing is under way, another value"
+        ),
         pytest.param("two", {"marker": "unknown"}, "echo ", 0, id="somebody else's marker, our value"),
         pytest.param("x", {}, "rejected stale", 2, id="another value by an automation"),
     ],
@@ -907,7 +910,7 @@ def test_a_deleted_patient_is_forgotten_there_and_cleared_nowhere() -> None:
     """*Delete*: one case for the record, which closes when the key reappears; positions stay."""
     record = both(MATRIX, date_of_birth=DOB, email="a@x.org")
     decision = record.row("ehr", {"email": "a@x.org"}, op="d")
-    assert {"": "absent"} == record.cases()
+    assert {":absent:ehr": "absent"} == record.cases()
     assert ([], 1) == (ends(decision), decision.noops)
     assert not record.system("ehr").present
     assert {} == record.system("ehr").shown
@@ -1017,13 +1020,11 @@ def test_a_probable_duplicate_is_one_case_of_the_record() -> None:
     assert () == record.decide(replace(match, about="shoe_size")).cases
     assert [("opened", "duplicate")] == [(one.event, one.case.reason) for one in record.decide(match).cases]
     assert () == record.decide(replace(match, id="m2")).cases
-    assert ["joined"] == [
-        one.event for one in record.decide(replace(match, id="m3", kind="candidate", other="r3")).cases
-    ]
+    assert ["joined"] == [one.event for one in record.decide(replace(match, id="m3", other="r3")).cases]
     assert record.state is not None
-    assert ["r2", "r3"] == [one.value for one in record.state.cases[""].proposals]
+    assert ["r2", "r3"] == [one.value for one in record.state.cases[":duplicate"].proposals]
     assert [("email", "applied", "")] == ends(record.row("crm", {"email": "b@x.org"}, by="person"))
-    assert {"": "duplicate"} == record.cases()
+    assert {":duplicate": "duplicate"} == record.cases()
 
 
 def test_a_send_names_who_wrote_what_is_sent() -> None:

@@ -233,7 +233,7 @@ def test_a_case_of_the_record_itself_has_words_too(record: Logged) -> None:
     """It names no field; and an owner whom the matrix lost is named as the case does."""
     record.row("ehr", op="d")
     assert record.state is not None
-    case = record.state.cases[""]
+    case = record.state.cases[":absent:ehr"]
     said = case_in_words(MATRIX, case, care_started=False)
     assert said.startswith(CASE_REASONS["absent"].sentence)
     assert "waits for Clinical Ops until" in said

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from matrices import ROOT, patient
-from ownership_stream.outcomes import ATTEMPTS, CASE_REASONS, OUTCOMES, explain, owner_name, who_may
+from ownership_stream.outcomes import ATTEMPTS, CASE_REASONS, OUTCOMES, OWN_REASONS, explain, owner_name, who_may
 
 MATRIX = patient()
 CORE = [ROOT / "src" / "ownership_stream" / f"{name}.py" for name in ("decide", "delta", "effects", "close", "rules")]
@@ -49,6 +49,14 @@ def test_every_case_that_the_core_opens_has_a_reason_in_the_table(path: Path) ->
     """Cases that no write opened are explained too."""
     opened = re.findall(r"open_case\([^,]+, \"(\w+)\"", path.read_text(encoding="utf-8"))
     assert set() == set(opened) - CASE_REASONS.keys()
+
+
+def test_the_record_s_own_cases_have_reasons_of_their_own() -> None:
+    """Whatever opens one; a case of a field may have the same only where a write opens it."""
+    core = (ROOT / "src" / "ownership_stream").glob("*.py")
+    opened = {one for path in core for one in re.findall(r"open_own\(\"(\w+)\"", path.read_text(encoding="utf-8"))}
+    assert {"reread", "absent", "uncreated", "failed"} == opened
+    assert opened | {"duplicate", "link_candidate"} == OWN_REASONS <= CASE_REASONS.keys()
 
 
 @pytest.mark.parametrize("end", OUTCOMES, ids=lambda end: " ".join(end).strip())

@@ -46,7 +46,7 @@ def duplicate() -> Record:
     """The record probably exists already."""
     record = both(MATRIX)
     record.decide(Change(id="m1", record="r1", kind="match", system="crm", about="email", other="r2"))
-    assert {"": "duplicate"} == record.cases()
+    assert {":duplicate": "duplicate"} == record.cases()
     return record
 
 
@@ -204,7 +204,7 @@ def test_a_difference_that_a_snapshot_had_shown_is_no_excuse_any_longer() -> Non
 def test_no_duplicate_is_said_once() -> None:
     """The record's own case ends; nothing is sent."""
     record = duplicate()
-    decision = record.ask("", "dismiss")
+    decision = record.ask(":duplicate", "dismiss")
     assert ("dismissed", "duplicate") == answered(decision)
     assert ({}, {}) == (record.cases(), sent(decision))
 
@@ -271,7 +271,7 @@ def test_only_a_person_with_a_name_is_heard(action: str, said: dict[str, object]
 def test_a_critical_field_needs_a_reason(reason: str | None) -> None:
     """Others do not, and the record itself does."""
     assert ("refused", "reason_required") == answered(clear().ask("date_of_birth", "keep", reason=reason))
-    assert ("refused", "reason_required") == answered(duplicate().ask("", "dismiss", reason=reason))
+    assert ("refused", "reason_required") == answered(duplicate().ask(":duplicate", "dismiss", reason=reason))
     assert ("refused", "reason_required") == answered(clear().ask("date_of_birth", "comment", reason=reason))
     record = both(MATRIX, care_stage="qualified")
     record.row("crm", {"care_stage": "nurture"})
@@ -355,7 +355,7 @@ def test_nothing_is_kept_where_there_is_nothing() -> None:
 @pytest.mark.parametrize("action", ["accept", "keep", "set"])
 def test_the_record_itself_has_no_value(action: str) -> None:
     """Its case is dismissed, or settled by a link."""
-    assert "refused" == answered(duplicate().ask("", action))[0]
+    assert "refused" == answered(duplicate().ask(":duplicate", action))[0]
 
 
 def test_an_ask_that_says_nothing_or_something_else_is_refused() -> None:
@@ -385,7 +385,7 @@ def test_what_systems_propose_is_offered() -> None:
     [offer] = offers(MATRIX, record.state, record.state.cases["date_of_birth"])
     assert ("ehr", None) == (offer.system, offer.value)
     assert offer.proposal is not None
-    assert () == offers(MATRIX, duplicate().state, duplicate().state.cases[""])
+    assert () == offers(MATRIX, duplicate().state, duplicate().state.cases[":duplicate"])
 
 
 def test_a_request_is_offered_for_what_it_asks() -> None:

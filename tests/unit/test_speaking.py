@@ -219,7 +219,7 @@ def test_when_the_record_is_deleted_its_rows_stand_no_more(patient: Record) -> N
 
     assert ([], ()) == (ended(gone), gone.sends)
     assert INSULIN == patient.current("medication_plan")
-    assert {"": "absent"} == patient.cases()
+    assert {":absent:ehr": "absent"} == patient.cases()
     patient.row("ehr", op="c")
     assert ["applied"] == ended(medication(patient, 3, 5, STATIN)), "and begin anew with the record"
 

@@ -551,7 +551,7 @@ def test_a_record_with_a_failure_wants_a_tick_at_its_deadline(monkeypatch: pytes
     break_on(monkeypatch, "breaks")
     lane = DecideLane()
     lane.decide(*both("r"), row("r", 1, "ehr", {"phone": "2125550100"}, "nurse", id="breaks"))
-    assert lane.state("r").cases[""].due == lane.due("r") > 0
+    assert lane.state("r").cases[":failed"].due == lane.due("r") > 0
 
 
 def test_a_failure_does_not_put_off_what_the_record_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -753,7 +753,7 @@ def test_a_record_of_another_system_is_a_candidate_for_a_link() -> None:
     told = changes_in(matches.see(on(lane.outputs, TOPICS.matches)).outputs)
     assert {("candidate", "second", "first", "ehr")} == {(one.kind, one.record, one.other, one.system) for one in told}
     results = [lane.decide(one) for one in told]
-    case = lane.state("second").cases[""]
+    case = lane.state("second").cases[":link_candidate"]
     assert ("link_candidate", ["first"], 0) == (case.reason, [one.value for one in case.proposals], case.joined)
     assert 0 == sum(result.counts["probable_duplicates", "ehr"] for result in results)
 
@@ -765,7 +765,7 @@ def test_a_match_becomes_a_case_of_the_record() -> None:
     lane.decide(*(row(name, 0, "crm", known, "person", op="c") for name in ("first", "second")))
     told, *_ = changes_in(MatchLane().see(on(lane.outputs, TOPICS.matches)).outputs)
     result = lane.decide(told)
-    assert {"": ("duplicate", "clinical_ops")} == {
+    assert {":duplicate": ("duplicate", "clinical_ops")} == {
         name: (case.reason, case.owner) for name, case in lane.state("second").cases.items()
     }
     assert 1 == result.counts["probable_duplicates", "crm"]

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
+from ownership_stream.assembly import documents
 from ownership_stream.cli import Session
 from ownership_stream.desk import Desk, Office, Person
 from ownership_stream.errors import BadInputError
 from ownership_stream.looking import look_by
-from ownership_stream.matrix.compile import load
 from ownership_stream.matrix.reading import nearest
 
 
@@ -54,7 +54,7 @@ def reads(word: str, known: Collection[str], what: str) -> None:
 @contextmanager
 def at_desk(session: Session, person: Person, *, ids: bool = False) -> Iterator[Desk]:
     """A desk for as long as it is needed."""
-    matrix = load(session.settings.matrix_path)
+    matrix, _ = documents(session.settings)
     reads(person.role, matrix.escalations, "escalation owner")
     with look_by(session.settings) as (looker, broker):
         yield Desk(Office(session.settings, matrix, looker, broker), person, ids=ids)

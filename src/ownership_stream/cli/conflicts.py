@@ -27,7 +27,7 @@ from ownership_stream.wire import Resolution, rfc3339
 LIMIT: Final = 50
 WAIT_SECONDS: Final = 30.0
 DONE: Final = frozenset({"accepted", "kept", "set", "dismissed", "assigned", "commented"})
-FLAGS: Final = ("brokers", "app_id", "partitions", "matrix_path")
+FLAGS: Final = ("brokers", "app_id", "partitions", "matrix_path", "sources_path")
 HOUR: Final = 3_600_000
 
 
@@ -330,7 +330,8 @@ def _table(views: Sequence[View]) -> str:
     for view in views:
         late = view.due <= now
         due = f"[red]{until(view.due - now)}[/red]" if late else until(view.due - now)
-        table.add_row(due, view.owner, view.field or "(record)", view.reason, view.assigned, view.record, view.case)
+        what = view.field or (f"(record in the {view.label})" if view.label else "(record)")
+        table.add_row(due, view.owner, what, view.reason, view.assigned, view.record, view.case)
     console = Console(highlight=False)
     with console.capture() as capture:
         console.print(table)

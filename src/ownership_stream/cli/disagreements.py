@@ -7,11 +7,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ownership_stream.assembly import documents
 from ownership_stream.cli import Session, pass_session, setting_flags
 from ownership_stream.disagreements import WHYS, Why, disagreements
 from ownership_stream.errors import ExitCode
 from ownership_stream.looking import look
-from ownership_stream.matrix.compile import load
 from ownership_stream.settings import Mode
 from ownership_stream.telemetry import hash_id, hash_key
 
@@ -28,7 +28,7 @@ class Line(NamedTuple):
 @click.command("disagreements")
 @click.option("--records", is_flag=True, help="List every record (by its hash) instead of counting them.")
 @click.option("--ids", is_flag=True, help="Show record ids instead of hashes.")
-@setting_flags("brokers", "app_id", "partitions", "matrix_path")
+@setting_flags("brokers", "app_id", "partitions", "matrix_path", "sources_path")
 @pass_session
 def command(session: Session, *, records: bool, ids: bool) -> int:
     """List where the EHR or the CRM shows something else than is expected of it, and what explains it.
@@ -36,7 +36,7 @@ def command(session: Session, *, records: bool, ids: bool) -> int:
     Exit code 3 if something is there that nothing explains.
     """
     settings = session.settings
-    matrix = load(settings.matrix_path)
+    matrix, _ = documents(settings)
     key = hash_key(settings.hash_key)
     with look(settings) as looker:
         withheld = frozenset(matrix.systems) if settings.mode is Mode.OBSERVE else looker.withheld()

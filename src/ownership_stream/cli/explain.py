@@ -10,15 +10,16 @@ from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from ownership_stream.assembly import documents
 from ownership_stream.cli import Session, pass_session, setting_flags
 from ownership_stream.errors import BadInputError
 from ownership_stream.explain import Standing, Told, case_in_words, stand, tell
 from ownership_stream.looking import look
-from ownership_stream.matrix.compile import load
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.matrix.reading import nearest
 from ownership_stream.model import RecordState
 from ownership_stream.settings import Mode
+from ownership_stream.slots import about, is_own
 from ownership_stream.telemetry import hash_id, hash_key
 
 LAST = 20
@@ -31,7 +32,7 @@ QUIET = frozenset({"noop", "replay", "echo", "baseline"})
 @click.option("--values", is_flag=True, help="Show the values of the patient's fields; they are masked otherwise.")
 @click.option("--last", default=LAST, show_default=True, type=click.IntRange(1), help="How many decisions to tell.")
 @click.option("--all", "everything", is_flag=True, help="Tell of echoes, replays, baselines and unchanged values too.")
-@setting_flags("brokers", "app_id", "partitions", "matrix_path")
+@setting_flags("brokers", "app_id", "partitions", "matrix_path", "sources_path")
 @pass_session
 def command(session: Session, record: str, field: str | None, *, values: bool, last: int, everything: bool) -> None:
     """Say why a record is as it is: values with their provenance, open cases, disagreements, last decisions.
@@ -41,7 +42,7 @@ def command(session: Session, record: str, field: str | None, *, values: bool, l
     matrix of today.
     """
     settings = session.settings
-    matrix = load(settings.matrix_path)
+    matrix, _ = documents(settings)
     if field is not None and field not in matrix.fields:
         raise BadInputError(f"the matrix has no field `{field}`{nearest(field, matrix.fields)}")
     key = hash_key(settings.hash_key)
@@ -55,17 +56,17 @@ def command(session: Session, record: str, field: str | None, *, values: bool, l
         fields = [one for one in standing if field in (None, one.field)]
         decisions = tell(matrix, looker.changes(found), field=field, withheld=withheld)
         told = deque((one for one in decisions if everything or one.outcome not in QUIET), maxlen=last)
-    page = Page(found, state.version, _stage(state), _case(matrix, state), fields, list(told))
+    page = Page(found, state.version, _stage(state), _cases(matrix, state), fields, list(told))
     session.emit(msgspec.to_builtins(page), lambda: _text(matrix, page))
 
 
 class Page(msgspec.Struct, frozen=True):
-    """What is said of a record; ``case`` is the one of the record as a whole, in words."""
+    """What is said of a record; ``cases`` are those of the record as a whole, in words."""
 
     record: str
     version: int
     stage: str
-    case: str
+    cases: list[str]
     fields: list[Standing]
     decisions: list[Told]
 
@@ -74,16 +75,22 @@ def _stage(state: RecordState) -> str:
     return state.stages[-1][1] if state.stages else "not known"
 
 
-def _case(matrix: Matrix, state: RecordState) -> str:
-    case = state.cases.get("")
-    return "" if case is None else case_in_words(matrix, case, care_started=state.care_started is not None)
+def _cases(matrix: Matrix, state: RecordState) -> list[str]:
+    care_started = state.care_started is not None
+    told = []
+    for name, case in sorted(state.cases.items()):
+        if is_own(name):
+            system = matrix.systems.get(about(name))
+            words = case_in_words(matrix, case, care_started=care_started)
+            told.append(f"{system}: {words}" if system else words)
+    return told
 
 
 def _text(matrix: Matrix, page: Page) -> str:
     console = Console(highlight=False)
     about = f"  version {page.version}, care stage {page.stage}"
     head = [Text.assemble(("record ", "dim"), (page.record, "bold"), (about, "dim"))]
-    head += [Text(f"→ {page.case}", "yellow")] if page.case else []
+    head += [Text(f"→ {case}", "yellow") for case in page.cases]
     decisions = [_decision(matrix, one) for one in page.decisions]
     none = Text("no decision in the log that changed or refused anything", "dim")
     fields = chain.from_iterable(map(_field, page.fields))

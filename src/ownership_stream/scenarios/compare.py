@@ -26,6 +26,7 @@ from ownership_stream.scenarios.story import (
     ExpectedSend,
     Scenario,
 )
+from ownership_stream.slots import is_own, meant
 
 ABSENT: Final = "-"
 """Stands for what is not there, on either side."""
@@ -194,11 +195,13 @@ class _Comparison:
 
     def queue(self, where: str, expected: tuple[ExpectedCase, ...], cases: dict[str, Case], place: Place) -> None:
         """Every open case."""
-        wanted = {one.field: one for one in expected}
-        for name in (*wanted, *(name for name in cases if name not in wanted)):
-            want, case = wanted.get(name), cases.get(name)
-            at = place if want is None else want.place
-            self.differ(at, f"{where}case of {name or 'the record'}", *_case_words(want, case))
+        left = dict(cases)
+        for want in sorted(expected, key=lambda one: not one.field):  # any of the record comes last
+            name = meant(left, want.field)
+            case = None if name is None else left.pop(name)
+            self.differ(want.place, f"{where}case of {_case_name(want.field)}", *_case_words(want, case))
+        for name, case in left.items():
+            self.differ(place, f"{where}case of {_case_name(name)}", *_case_words(None, case))
 
     def current(self, where: str, want: ExpectedCurrent, current: FieldState) -> None:
         """The current value, and of its provenance what is expected."""
@@ -308,6 +311,11 @@ def _send_words(values: dict[str, Value], kind: str | None, key: str | None) -> 
     said = ", ".join(f"{name}: {words_of(value)}" for name, value in values.items())
     said = f"{said}, key {key}" if key is not None else said
     return f"{kind}: {said}" if kind else said
+
+
+def _case_name(name: str) -> str:
+    """What a case is of, in words."""
+    return "the record" if is_own(name) or not name else name
 
 
 def _case_words(want: ExpectedCase | None, case: Case | None) -> tuple[str, str]:

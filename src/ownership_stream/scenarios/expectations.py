@@ -176,10 +176,10 @@ def _queue(scene: Scene, node: Node | None) -> tuple[ExpectedCase, ...] | None:
         return None
     if _is(node, words.NOTHING) or _is(node, words.NONE):
         return ()
-    known = words.named((*scene.matrix.fields, words.RECORD), "a field, or the record's own case")
+    own = words.own_cases(scene.matrix.systems)
+    known = words.named((*scene.matrix.fields, *own), "a field, or the record's own case")
     return tuple(
-        _case(scene, "" if name == words.RECORD else name, entry)
-        for name, entry in scene.reader.table(node, "`queue`", known).items()
+        _case(scene, own.get(name, name), entry) for name, entry in scene.reader.table(node, "`queue`", known).items()
     )
 
 

@@ -307,7 +307,8 @@ def _resolve(scene: Scene, nodes: Mapping[str, Node]) -> Resolve:
     """What a person decides: one of four things about one case."""
     node = nodes["resolve"]
     said = scene.table(node, "a resolution", words.RESOLVE)
-    name = scene.optional_word(said.get("case"), "field", (*scene.matrix.fields, words.RECORD)) or words.RECORD
+    own = words.own_cases(scene.matrix.systems)
+    name = scene.optional_word(said.get("case"), "field", (*scene.matrix.fields, *own)) or words.RECORD
     flags = {word: scene.reader.flag(said.get(word), f"`{word}`", default=False) for word in ("keep", "dismiss")}
     named: dict[Action, bool] = {
         "accept": "accept" in said, "keep": flags["keep"], "set": "set" in said, "dismiss": flags["dismiss"],
@@ -317,7 +318,7 @@ def _resolve(scene: Scene, nodes: Mapping[str, Node]) -> Resolve:
         scene.reader.wrong(node.place, "a resolution is one of `accept`, `keep`, `set`, `dismiss`")
     field = scene.matrix.fields.get(name)
     return Resolve(
-        field="" if field is None else name,
+        field=own.get(name, name),
         action=found[0] if found else "keep",
         system=scene.optional_word(said.get("accept"), "system", scene.matrix.systems) or "",
         value=scene.value(field, said["set"]) if field is not None and "set" in said else None,

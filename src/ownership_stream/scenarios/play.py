@@ -21,6 +21,7 @@ from ownership_stream.resolve import KIND_OF, edition
 from ownership_stream.scenarios.parse import is_compared
 from ownership_stream.scenarios.story import Act, Event, Given, Landing, Resolve, Scenario, Step, Wait, Who
 from ownership_stream.scenarios.words import AUTOMATED_ROLES
+from ownership_stream.slots import meant
 
 MINUTE: Final = 60_000
 DAY: Final = 86_400_000
@@ -225,7 +226,8 @@ class _Teller:
         """A person's ask of the case as it is; where none is open it is of none."""
         told = self.moments or self.given
         state = told[-1].decision.state if told else RecordState()
-        case = state.cases.get(act.field)
+        name = meant(state.cases, act.field)
+        case = None if name is None else state.cases[name]
         read = edition(state, case) if case is not None and act.seen else ""
         ask = Ask(
             case="" if case is None else case.id, action=act.action, edition=read, system=act.system, value=act.value

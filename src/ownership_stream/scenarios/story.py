@@ -93,7 +93,7 @@ class Switch(msgspec.Struct, frozen=True):
 
 
 class Resolve(msgspec.Struct, frozen=True, kw_only=True):
-    """A person decides the open case of a field; ``field`` is empty for the record's own."""
+    """A person decides the open case of a field; ``field`` is a slot for the record's own, or how it begins."""
 
     field: str
     action: Action
@@ -137,7 +137,7 @@ class ExpectedSend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExpectedCase(msgspec.Struct, frozen=True, kw_only=True):
-    """One open case; ``field`` is empty for the record's own."""
+    """One open case; ``field`` is a slot for the record's own, or how it begins."""
 
     field: str
     place: Place

@@ -9,13 +9,22 @@ from typing import Final
 
 from ownership_stream.matrix.words import Key
 from ownership_stream.model import Op
+from ownership_stream.outcomes import OWN_REASONS
 from ownership_stream.scenarios.story import Position
+from ownership_stream.slots import slot
 
 Words = dict[str, Key]
 
 
 def _may(meaning: str) -> Key:
     return Key(meaning, required=False)
+
+
+def own_cases(systems: Iterable[str]) -> dict[str, str]:
+    """How a case of the record itself is named -> its slot, or how that begins: any, that of a cause, of a system."""
+    found = {RECORD: ""} | {f"{RECORD} {reason}": slot(reason) for reason in sorted(OWN_REASONS)}
+    of_systems = ((reason, system) for reason in ("absent", "uncreated") for system in systems)
+    return found | {f"{RECORD} {reason} {system}": slot(reason, system) for reason, system in of_systems}
 
 
 def named(names: Iterable[str], meaning: str) -> dict[str, Key]:
@@ -27,7 +36,7 @@ EXPECTED: Final[Words] = {
     "then": _may("the outcomes, in order: `field: outcome reason`"),
     "decided_again": _may("the outcomes of writes that had waited in the queue"),
     "sends": _may("everything that is sent, by system; `nothing`"),
-    "queue": _may("every case that is open then, by field (`record` for the record's own); `none`"),
+    "queue": _may("every case that is open then, by field (`record`, `record absent` for the record's own); `none`"),
     "current": _may("current values, by field"),
     "shown": _may("what the systems show, by system and field"),
 }

@@ -12,6 +12,7 @@ import msgspec
 from ownership_stream.errors import OwnershipError
 from ownership_stream.matches import Sighting
 from ownership_stream.model import STATE_FORMAT, Change, RecordState
+from ownership_stream.slots import as_read, as_written
 from ownership_stream.wire.records import Apply, Conflict, Resolution
 from ownership_stream.wire.sealed import as_stored, open_sealed
 
@@ -126,7 +127,7 @@ def pack_state(state: RecordState) -> bytes:
 
     What few records have stands last, and is left out where it is empty: who is assigned, and before that who speaks.
     """
-    packed = _STATE.encode(state)
+    packed = _STATE.encode(as_written(state) if state.cases else state)
     if state.assigned:
         return packed
     left_out = 1 if state.speaking else 2
@@ -154,7 +155,7 @@ def _unpack(decode: Callable[[bytes], RecordState], packed: bytes) -> RecordStat
         raise WireError(_unreadable(packed)) from None
     if state.format != STATE_FORMAT:
         raise WireError(_unreadable(packed))
-    return state
+    return as_read(state)
 
 
 def _unreadable(packed: bytes) -> str:

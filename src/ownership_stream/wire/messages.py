@@ -189,11 +189,13 @@ def case_record(
     current: Value = None,
     current_version: int = 0,
     assigned: str | None = None,
+    number: int = 0,
     wire: Wire = JSON,
 ) -> Message:
     """What happened to a case, for ``ownership.conflicts``; proposed is what waits in it last.
 
-    ``assigned``: who was asked to look after it.
+    ``assigned``: who was asked to look after it. ``number``: how many events of the same word and field the change
+    has had before: the record itself can have several cases.
     """
     case, change = event.case, context.change
     waiting = case.proposals[-1] if case.proposals else None
@@ -212,14 +214,19 @@ def case_record(
         assigned=assigned,
         **_about(context, case),
     )
-    identity = f"{change.id}:{case.field}:{event.event}"
+    identity = _numbered(f"{change.id}:{case.field}:{event.event}", number)
     return _message("conflict", identity, change.record, record, change, wire, at=change.received)
 
 
-def resolution_record(context: Context, record: Resolution, wire: Wire = JSON) -> Message:
-    """How a conflict ended, for ``ownership.resolutions``, keyed by the record."""
-    identity = f"{record.change_id}:{record.field}:resolved:{record.outcome}"
+def resolution_record(context: Context, record: Resolution, wire: Wire = JSON, *, number: int = 0) -> Message:
+    """How a conflict ended, for ``ownership.resolutions``, keyed by the record; ``number`` as of a case."""
+    identity = _numbered(f"{record.change_id}:{record.field}:resolved:{record.outcome}", number)
     return _message("resolution", identity, record.record, record, context.change, wire, at=record.at)
+
+
+def _numbered(identity: str, number: int) -> str:
+    """The first of its kind is named without a number."""
+    return f"{identity}:{number}" if number else identity
 
 
 def dead_letter(
