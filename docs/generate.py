@@ -20,7 +20,7 @@ from ownership_stream.model import Change
 from ownership_stream.settings import PREFIX, describe
 from ownership_stream.sources.canonical import Event, event_schema
 from ownership_stream.telemetry.catalogue import CATALOGUE, DOMAINS, OPEN, Metric
-from ownership_stream.wire import Conflict, Resolution
+from ownership_stream.wire import Conflict, Link, Resolution
 from ownership_stream.wire.schemas import apply_schema, key_schema, record_schema
 
 HERE: Final = Path(__file__).resolve().parent
@@ -169,6 +169,7 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "conflicts": lambda: record_schema(Conflict),
     "resolutions": lambda: record_schema(Resolution),
     "matches": lambda: record_schema(Sighting),
+    "links": lambda: record_schema(Link),
     "event": lambda: record_schema(Event),
     "apply.crm-key": lambda: key_schema(_writers()["crm"]),
     "apply.crm": lambda: apply_schema(_writers()["crm"]),

@@ -22,7 +22,7 @@ from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibi
 from ownership_stream import sources
 from ownership_stream.matches import Sighting
 from ownership_stream.model import Change
-from ownership_stream.wire import Conflict, Resolution
+from ownership_stream.wire import Conflict, Link, Resolution
 from ownership_stream.wire.avro_wire import ApplyTopic, AvroWire
 from ownership_stream.wire.framed import FramedDecoder
 from ownership_stream.wire.framing import prefix
@@ -123,6 +123,7 @@ def avro_wire(shelf: Shelf, client: Registry | None = None) -> AvroWire:
         Conflict: TOPICS.conflicts,
         Resolution: TOPICS.resolutions,
         Sighting: TOPICS.matches,
+        Link: TOPICS.links,
     }
     apply = {system: ApplyTopic(topic, WRITERS[system]) for system, topic in TOPICS.apply.items()}
     return AvroWire(client or registry(shelf), topics, apply)

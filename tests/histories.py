@@ -100,7 +100,7 @@ asks = st.builds(
     cells=st.tuples(st.tuples(st.just(0), st.sampled_from([0, 1, 1, 2, 3, 9]))),
     actor=st.sampled_from([0, 1, 2, 3, 4, 5, 2, 2, 6, 9]),
     action=st.sampled_from(
-        ["accept", "accept", "keep", "keep", "set", "set", "dismiss", "assign", "comment", "reveal"]
+        ["accept", "accept", "keep", "keep", "set", "set", "dismiss", "link", "assign", "comment", "reveal"]
     ),
     reading=st.sampled_from(["now", "now", "now too", "before"]),
     reason=st.sampled_from(["given", "given", "given", "none", "blank"]),

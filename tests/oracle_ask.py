@@ -12,7 +12,7 @@ from ownership_stream.matrix.compiled import Summary
 from ownership_stream.model import Ask, Evidence, Value
 
 DOES: dict[str, set[str]] = {
-    "resolve": {"accept", "keep", "set", "dismiss"},
+    "resolve": {"accept", "keep", "set", "dismiss", "link"},
     "assign": {"assign"},
     "comment": {"comment", "reveal"},
 }
@@ -85,6 +85,7 @@ class Asks(Consequences):
             "keep": lambda: self.keep(name),
             "set": lambda: self.set_value(ask.value, name),
             "dismiss": lambda: self.dismiss(name, case),
+            "link": lambda: self.link(ask.to, name, case),
             "assign": lambda: self.assign(ask.to, name, case),
             "comment": lambda: ("commented", ""),
             "reveal": lambda: ("revealed", ""),
@@ -102,8 +103,16 @@ class Asks(Consequences):
         """“*Dismiss* a case of the record itself (no duplicate; a deletion that was meant; a failed decision)”."""
         if field_of(name) or case.reason not in {"duplicate", "link_candidate", "absent", "failed"}:
             return ("refused", "not_possible")
+        self.apart |= set(case.others)
         self.end_case(name, "resolved")
         return ("dismissed", case.reason)
+
+    def link(self, to: str, name: str, case: Case) -> tuple[str, str]:
+        """“*Link* says which of the records that wait in a case of a probable match is the same person”."""
+        if field_of(name) or case.reason not in {"duplicate", "link_candidate"}:
+            return ("refused", "not_possible")
+        chosen = to or (case.others[0] if len(case.others) == 1 else None)
+        return ("linked", case.reason) if chosen in case.others else ("refused", "not_named")
 
     def keep(self, name: str) -> tuple[str, str]:
         """“*Keep* needs a current value, whose version stays”."""

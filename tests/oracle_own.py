@@ -62,6 +62,8 @@ class Own(Consequences):
         case = self.cases.get(own(reason))
         if change.about not in self.matrix.fields or (case is not None and change.other in case.others):
             return
+        if change.other in {change.record, *self.apart}:  # “Dismissed, they are not matched again”
+            return
         if case is not None:
             self.events.append(("joined", "", reason))
         self.open_case(own(reason), reason, self.matrix.fields[change.about].escalation)

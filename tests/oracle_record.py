@@ -166,6 +166,8 @@ class Record:
         self.care_started: int | None = None
         self.version = 0
         self.paused = False
+        self.apart: set[str] = set()
+        """Records of which a person said that they are others, when they probably matched."""
         self.stage_found = False
         """The stage in force is one that a snapshot found."""
 

@@ -32,6 +32,7 @@ TOPICS: Final = Topics(
     resolutions="ownership.resolutions",
     dead_letters="ownership.dead-letters",
     matches="ownership.matches",
+    links="ownership.links",
     apply={"ehr": "apply.ehr", "crm": "apply.crm"},
     partitions=4,
 )

@@ -18,7 +18,7 @@ from ownership_stream.settings import Settings
 from ownership_stream.steps import DecideStep
 
 ENVIRONMENT = "OWNERSHIP_BENCH_JOB"
-WORDS = ("state", "conflicts", "resolutions", "lanes", "matches", "match_state", "dead_letters")
+WORDS = ("state", "conflicts", "resolutions", "lanes", "matches", "match_state", "links", "dead_letters")
 MATRIX = Path(__file__).resolve().parents[2] / "matrix" / "patient.yaml"
 
 

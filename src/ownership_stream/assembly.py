@@ -12,6 +12,7 @@ import msgspec
 from ownership_stream import __version__, sources
 from ownership_stream.census import Census
 from ownership_stream.errors import BadInputError
+from ownership_stream.links import Home, Homes
 from ownership_stream.matrix.compile import MatrixDocument, load_document
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.matrix.lint import due, end_of, lint
@@ -148,7 +149,15 @@ def stages(
     states = settings.topic_state
     apply = apply_wires(settings, writers, wire, registry)
     decide = DecideStep(
-        matrix, writers, topics, state_topic=states, observe=observe, secret=secret, wire=wire, apply=apply
+        matrix,
+        writers,
+        topics,
+        state_topic=states,
+        observe=observe,
+        secret=secret,
+        wire=wire,
+        apply=apply,
+        homes=homes_of(mappings),
     )
     match = MatchStep(topics, state_topic=settings.topic_match_state, wire=wire)
     return (
@@ -164,6 +173,14 @@ def source_decoder(settings: Settings, matrix: Matrix, mapping: Mapping, registr
     return decoder if registry is None else FramedDecoder(decoder, mapping, registry)
 
 
+def homes_of(mappings: Collection[Mapping]) -> Homes:
+    """The homes of native keys, as the systems' primary tables make them; none where a row has no record by itself."""
+    rules = {one.system: one.primary.record for one in mappings}
+    return Homes(
+        {key: Home(rule.before, rule.after, rule.link is not None) for key, rule in rules.items() if rule.has_default}
+    )
+
+
 def topics_of(settings: Settings, matrix: Matrix) -> Topics:
     """The names of our topics."""
     return Topics(
@@ -172,6 +189,7 @@ def topics_of(settings: Settings, matrix: Matrix) -> Topics:
         resolutions=settings.topic_resolutions,
         dead_letters=settings.topic_dead_letters,
         matches=settings.topic_matches,
+        links=settings.topic_links,
         apply={system: settings.topic_apply(system) for system in matrix.systems},
         partitions=settings.partitions,
     )

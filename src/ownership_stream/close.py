@@ -106,7 +106,8 @@ def _is_kept(draft: Draft, key: str, system: SystemState, field: Field) -> bool:
 
 def can_send(draft: Draft, key: str, system: SystemState) -> bool:
     """Whether anything may be sent to the system now; what may not is held until a sweep."""
-    return system.present and not system.paused and not draft.paused and key not in draft.withheld
+    held = system.paused or draft.paused or draft.doubted
+    return system.present and not held and key not in draft.withheld
 
 
 def tick(draft: Draft) -> None:

@@ -56,7 +56,7 @@ def decide(
         return _decide_one_of_several(matrix, state, change, withheld)
     draft = Draft(matrix, state, change, withheld)
     KINDS[change.kind](draft)
-    return _decision(draft)
+    return decision_of(draft)
 
 
 def _decide_one_of_several(matrix: Matrix, state: RecordState, change: Change, withheld: frozenset[str]) -> Decision:
@@ -65,7 +65,7 @@ def _decide_one_of_several(matrix: Matrix, state: RecordState, change: Change, w
     draft = Draft(matrix, heard.state, change if heard.said is None else heard.said, withheld)
     if heard.said is not None:
         _row(draft)
-    decision = _decision(draft)
+    decision = decision_of(draft)
     return replace(
         decision,
         outcomes=heard.outcomes + decision.outcomes,
@@ -75,7 +75,8 @@ def _decide_one_of_several(matrix: Matrix, state: RecordState, change: Change, w
     )
 
 
-def _decision(draft: Draft) -> Decision:
+def decision_of(draft: Draft) -> Decision:
+    """All that has come together in a draft."""
     return Decision(
         draft.to_state(),
         draft.outcomes,
@@ -86,8 +87,8 @@ def _decision(draft: Draft) -> Decision:
         draft.restored,
         draft.redecided,
         next_due(draft),
-        None,
-        draft.answer,
+        merged=draft.merged,
+        answer=draft.answer,
     )
 
 
@@ -155,7 +156,7 @@ def _decide_writes(draft: Draft, writes: list[Write]) -> None:
     for write in rest:
         take_effect(draft, write)
         draft.outcomes += (write.as_outcome(),)
-    _follow_the_stage(draft)
+    follow_the_stage(draft)
 
 
 def _verdict(draft: Draft, write: Write) -> None:
@@ -210,14 +211,14 @@ def _equal(draft: Draft, current: FieldState, write: Write) -> bool:
 
 
 def _held_back(draft: Draft, current: FieldState, write: Write) -> bool:
-    """A pause, and step 7: two automations may answer each other only so often between two writes by persons."""
-    if write.only_evidence:
-        return False
-    if draft.paused or draft.systems[write.source.system].paused:
+    """A doubt, a pause, and step 7: two automations may answer each other only so often between persons' writes."""
+    paused = draft.paused or draft.systems[write.source.system].paused
+    if draft.doubted:
+        write.end("queued", "link")
+    elif paused and not write.only_evidence:
         write.end("queued", "paused")
-        return True
-    if not current.told:
-        return False
+    if write.outcome or write.only_evidence or not current.told:
+        return bool(write.outcome)
     if write.person:
         draft.put(write.field.name, replace(current, restores=0, answers=0, told=()))
         return False
@@ -263,7 +264,7 @@ def _differs_by_stage(draft: Draft, current: FieldState, write: Write) -> bool:
     return len(ends) > 1
 
 
-WAITING: Final = frozenset({"paused", "stage"})
+WAITING: Final = frozenset({"paused", "link", "stage"})
 """Reasons of cases whose proposals are decided again."""
 PHASES: Final[tuple[Phase, ...]] = ("before", "after")
 
@@ -354,9 +355,12 @@ def _share_worst(writes: list[Write]) -> None:
             write.unseen = False
 
 
-def _decide_again(draft: Draft) -> None:
-    """Decide what waited for a resume or for the stage to become known, by steps 8 to 14; no new attempt."""
-    if draft.paused:
+def decide_again(draft: Draft) -> None:
+    """Decide what waited for a resume, for a doubt to end or for the stage to become known, by steps 8 to 14.
+
+    No new attempts.
+    """
+    if draft.paused or draft.doubted:
         return
     stage_field = draft.matrix.stages.field
     for case in sorted(draft.cases.values(), key=lambda case: (case.field != stage_field, case.field)):
@@ -389,11 +393,11 @@ def _redecide(draft: Draft, case: Case, write: Write) -> None:
     draft.redecided += (write.as_outcome(),)
 
 
-def _follow_the_stage(draft: Draft) -> None:
+def follow_the_stage(draft: Draft) -> None:
     """What a stage brings beyond its own field: waiting writes are decided, and fields change hands."""
     if draft.stage_learned:
         seed_from_owners(draft)
-        _decide_again(draft)
+        decide_again(draft)
     if draft.care_starts:
         hand_over(draft)
 
@@ -446,10 +450,14 @@ def _pause(draft: Draft) -> None:
 
 
 def _resume(draft: Draft) -> None:
-    """What waited is decided again, and what is missing is sent."""
     _set_paused(draft, value=False)
-    _decide_again(draft)
-    _follow_the_stage(draft)
+    go_on(draft)
+
+
+def go_on(draft: Draft) -> None:
+    """What waited is decided again, and what is missing is sent."""
+    decide_again(draft)
+    follow_the_stage(draft)
     draft.sweeps = True
     close(draft)
     create(draft)
@@ -458,7 +466,7 @@ def _resume(draft: Draft) -> None:
 def _ask(draft: Draft) -> None:
     """A person asks something of a case; what they resolve takes effect as a write does."""
     if answer(draft):
-        _follow_the_stage(draft)
+        follow_the_stage(draft)
         close(draft)
         create(draft)
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 from ownership_stream.draft import NOTHING, view_of
 from ownership_stream.matrix.compiled import Field, Matrix
-from ownership_stream.model import FieldState, RecordState, SystemState
+from ownership_stream.model import FieldState, RecordState, SystemState, identity_of
 
 Why = Literal["under way", "case", "missing at the owner", "pending", "baseline", "held", "left", "unsettled"]
 
@@ -19,7 +19,7 @@ WHYS: Final[dict[Why, str]] = {
     "missing at the owner": "the owner has shown no value yet, so there is none to send",
     "pending": "the owner shows a completion that is not validated yet",
     "baseline": "they differed already when a snapshot was taken",
-    "held": "sends are paused or withheld; a sweep sends what is missing",
+    "held": "sends are paused, withheld or in doubt; a sweep sends what is missing",
     "left": "the matrix says to leave a rejected value where it stands",
     "unsettled": "nothing explains it: report this",
 }
@@ -67,6 +67,6 @@ def _reasons(
     yield "pending", key == owner and refused is not None and refused.reason == "not_validated"
     yield "missing at the owner", current is None or not current.version
     yield "baseline", name in system.baseline
-    yield "held", withheld or state.paused or system.paused
+    yield "held", withheld or state.paused or system.paused or bool(identity_of(state).doubts)
     yield "left", not field.restore
     yield "unsettled", True

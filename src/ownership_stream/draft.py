@@ -14,6 +14,9 @@ from msgspec.structs import replace
 
 from ownership_stream.matrix.compiled import Field, Grant, Matrix, Phase, Summary, View
 from ownership_stream.model import (
+    LINKED_FORMAT,
+    STATE_FORMAT,
+    UNLINKED,
     Answer,
     Case,
     CaseEvent,
@@ -21,6 +24,7 @@ from ownership_stream.model import (
     Change,
     Evidence,
     FieldState,
+    LinkedState,
     Origin,
     Outcome,
     Proposal,
@@ -29,6 +33,7 @@ from ownership_stream.model import (
     Sent,
     SystemState,
     Value,
+    identity_of,
 )
 from ownership_stream.slots import slot, slot_of
 
@@ -138,6 +143,7 @@ class Draft:
     noops = 0
     outcomes: tuple[Outcome, ...] = ()
     redecided: tuple[Outcome, ...] = ()
+    merged: tuple[Outcome, ...] = ()
     case_events: tuple[CaseEvent, ...] = ()
     ended_overrides: tuple[str, ...] = ()
     restored: tuple[tuple[str, str], ...] = ()
@@ -174,6 +180,7 @@ class Draft:
         self.stages = state.stages
         self.care_started = state.care_started
         self.paused = state.paused
+        self.identity = identity_of(state)
         self.assigned = state.assigned
         self.systems = state.systems.copy()
         self.fields = state.fields
@@ -314,15 +321,15 @@ class Draft:
         waits = () if proposal is None else (proposal,)
         if case is not None:
             proposals = (*case.proposals, *waits)[-PROPOSALS_KEPT:]
-            self._put_case("joined", name, replace(case, proposals=proposals, joined=case.joined + 1))
+            self.put_case("joined", name, replace(case, proposals=proposals, joined=case.joined + 1))
             return True
         sla = self.matrix.escalations[new.owner].sla
-        self._put_case("opened", name, replace(new, due=self.now + sla, proposals=waits), system)
+        self.put_case("opened", name, replace(new, due=self.now + sla, proposals=waits), system)
         return False
 
     def alter_case(self, how: Literal["changed", "escalated", "assigned"], case: Case) -> None:
         """An open case in a new form: escalated, or with the other reason that a re-decision gave it; or assigned."""
-        self._put_case(how, slot_of(self.cases, case), case)
+        self.put_case(how, slot_of(self.cases, case), case)
 
     def close_case(self, name: str, how: Literal["converged", "superseded", "resolved"]) -> None:
         """Close the case of a field, or the record's own in that slot, where one is open."""
@@ -332,7 +339,8 @@ class Draft:
             self.assigned = without(self.assigned, name)
             self.case_events += (CaseEvent(how, case),)
 
-    def _put_case(self, how: CaseWord, name: str, case: Case, system: str = "") -> None:
+    def put_case(self, how: CaseWord, name: str, case: Case, system: str = "") -> None:
+        """From here on the case stands under that name, in the place of the one that stood there."""
         self.cases = {**self.cases, name: case}
         self.case_events += (CaseEvent(how, case, system),)
 
@@ -354,10 +362,14 @@ class Draft:
             told = current.told if key in current.told else tuple(sorted((*current.told, key)))
             self.put(name, replace(current, restores=current.restores + (restore and not again), told=told))
 
+    @property
+    def doubted(self) -> bool:
+        """Whether the record's flow stands still, since it is not certain whose it is."""
+        return bool(self.identity.doubts)
+
     def to_state(self) -> RecordState:
-        """The next state."""
-        return RecordState(
-            self.base.format,
+        """The next state: of the plain form unless there is more to say of the record's identity."""
+        said = (
             self.version,
             self.systems,
             self.fields,
@@ -368,6 +380,9 @@ class Draft:
             self.speaking,
             self.assigned,
         )
+        if self.identity == UNLINKED:
+            return RecordState(STATE_FORMAT, *said)
+        return LinkedState(LINKED_FORMAT, *said, self.identity)
 
 
 def without(mapping: dict[str, V], name: str) -> dict[str, V]:

@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from ownership_stream.decide import decide
 from ownership_stream.disagreements import WHYS, disagreements
+from ownership_stream.links import Homes, settle
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Case, Change, FieldState, Outcome, RecordState, Value
 from ownership_stream.outcomes import CASE_REASONS, OUTCOMES, Meaning, explain
@@ -66,14 +66,16 @@ def tell(
     state: RecordState | None = None,
     field: str | None = None,
     withheld: frozenset[str] = frozenset(),
+    homes: Homes | None = None,
 ) -> Iterator[Told]:
     """Each decision on the record that changed, asked or refused something, oldest first; on one field if given.
 
     ``state`` is the record's state before the first of the changes, ``withheld`` the systems that were sent nothing
-    (observe mode). Unchanged fields are left out.
+    (observe mode), ``homes`` the native keys' by the mappings in force. Unchanged fields are left out.
     """
+    homes = homes or Homes()
     for change in changes:
-        decision = decide(matrix, state, change, withheld)
+        decision = settle(matrix, homes, state, change, withheld).decision
         state = decision.state
         ends = [(outcome, change.system) for outcome in decision.outcomes]
         ends += [(outcome, waited(change, decision, outcome).system) for outcome in decision.redecided]

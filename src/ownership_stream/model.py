@@ -24,13 +24,17 @@ Value = Scalar | dict[str, Scalar]
 Origin = Literal["person", "automation"]
 Op = Literal["c", "u", "d", "r"]
 Kind = Literal[
-    "row", "tick", "pause", "resume", "reset_breaker", "match", "candidate", "reread", "resolve", "assign", "comment"
-]
-Action = Literal["accept", "keep", "set", "dismiss", "assign", "comment", "reveal"]
-"""What a person can do about a case: the first four resolve it."""
+    "row", "tick", "pause", "resume", "reset_breaker", "match", "candidate", "reread", "resolve", "assign", "comment",
+    "link", "confirm", "unlink", "merge", "split", "doubt", "settle",
+]  # fmt: skip
+"""The second line is identity (``links``): the first three are people's words, the others go between records."""
+Action = Literal["accept", "keep", "set", "dismiss", "link", "assign", "comment", "reveal"]
+"""What a person can do about a case: the first five decide it."""
 
 STATE_FORMAT: Final = 1
-"""Format version of a packed ``RecordState``; a reader refuses any other."""
+"""Format version of a packed ``RecordState``; a reader refuses any that it does not know."""
+LINKED_FORMAT: Final = 2
+"""That of a packed ``LinkedState``: a release from before links must not read it as if nothing were said there."""
 
 
 class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -47,7 +51,8 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Ask(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """What a person asks of an open case (section 2, *Resolution*); who asks and why stands with the change.
 
-    ``value`` counts for ``set`` (canonical, ``None`` clears), ``system`` for ``accept``, ``to`` for ``assign``.
+    ``value`` counts for ``set`` (canonical, ``None`` clears), ``system`` for ``accept``, ``to`` for ``assign`` and
+    ``link``.
     """
 
     case: str
@@ -59,7 +64,10 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_
     """The system whose value is accepted."""
     value: Value = None
     to: str = ""
-    """Who is to look after the case; empty: nobody."""
+    """Who is to look after the case; empty: nobody.
+
+    Or the record that is the same person; empty: the only one that waits in the case.
+    """
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,7 +85,6 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forb
     """UUIDv5 over the source's own coordinates; the same for a connector's duplicate."""
     record: str
     kind: Kind = "row"
-    """A merge and an identity link will enter here too; until then they are not words of the wire."""
     system: str = ""
     row: str = ""
     op: Op = "u"
@@ -106,15 +113,25 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forb
     marker: str | None = None
     """Our change id as carried in the row's marker column, where the system has one."""
     event: tuple[str, ...] = ()
+    """Beside the attributes above: ``key`` where the row goes on under a changed key."""
     other: str = ""
     """Of a ``match``: the record of the same system that this one probably repeats; of a ``candidate``: the record of
     another system that is probably the same person. ``about``: the field they share.
+    Of identity's kinds: the other record; ``about``: why the two are in doubt, or what kind of merge it is.
     """
     about: str = ""
     among: str = ""
     """Of a row that is one of several of its record: the table (``<source>/<table>``), of which one row speaks."""
     rank: tuple[int, ...] | None = None
     """Beside ``among``: where the row stands among them, the greatest speaks; ``None``: it does not stand at all."""
+    history: str = ""
+    """Of a ``merge`` or ``doubt``: the other record's packed state in base64; empty: it had none."""
+    named: str = ""
+    """The record that the row itself names, once the change is on its way to another."""
+    home: str = ""
+    """The home of the row's native key, once it has said that the key is this record's."""
+    hops: int = 0
+    """How often the change was forwarded from one record to another."""
     ask: Ask | None = None
     """Of ``resolve``, ``assign`` and ``comment``: what a person asks of a case."""
     source_version: str = ""
@@ -292,6 +309,54 @@ class RecordState(msgspec.Struct, array_like=True, gc=False):
     """As ``cases``: who was asked to look after it."""
 
 
+class Silent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A second native key of a system that the record came to by a merge.
+
+    Its rows speak for nobody, and are kept for a split.
+    """
+
+    system: str
+    seat: SystemState
+
+
+class Identity(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a record knows about being one with others (docs/adr/0009)."""
+
+    moved: str = ""
+    """The forwarding mark: everything of this record goes there."""
+    following: str = ""
+    """Where a history goes once it has come back from ``moved``; this record's own id: nowhere."""
+    doubts: dict[str, str] = {}
+    """Record -> why it is in doubt whether that one and this one are the same person: the flow stands still."""
+    denied: tuple[str, ...] = ()
+    """Records of which a person said that this one is not theirs."""
+    merged: dict[str, str] = {}
+    """Records whose histories are in this one -> the one by whose mark they came here; empty: by their own."""
+    left: tuple[str, ...] = ()
+    """Records that were split off: what is still under way to here goes back to them."""
+    asked: dict[str, str] = {}
+    """Home -> the last change that was sent there to ask whose its key is, and has not come back."""
+    silent: dict[str, Silent] = {}
+    """``<system>/<key>`` -> a row of a system that speaks here by another one."""
+    apart: tuple[str, ...] = ()
+    """Records of which a person said, as they looked at a probable match, that they are somebody else's."""
+
+
+UNLINKED: Final = Identity()
+
+
+class LinkedState(RecordState, array_like=True, gc=False):
+    """The state of a record that has more to say of its identity than most."""
+
+    format: int = LINKED_FORMAT
+    identity: Identity = UNLINKED
+
+
+def identity_of(state: "RecordState | None") -> Identity:
+    """What a state says of the record's identity."""
+    return state.identity if isinstance(state, LinkedState) else UNLINKED
+
+
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The one end of one changed field; ``(outcome, reason)`` is a row of ``outcomes.OUTCOMES``."""
 
@@ -380,5 +445,9 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """When the record wants its next tick; 0: never."""
     said: Change | None = None
     """Of a row that is one of several: what was decided, which is what they say by this change as one row."""
+    merged: tuple[Outcome, ...] = ()
+    """What became of each field that a merged history had a current value of: no attempts, and not of this change's
+    fields.
+    """
     answer: Answer | None = None
     """How what a person asked of a case ended; ``None``: nobody asked anything."""

@@ -130,11 +130,19 @@ CASE_REASONS: Final[dict[str, Meaning]] = {
         "the record was sent twice to be made in a system, and has not appeared there",
         "check the writer that feeds that system, or make the record there with its link",
     ),
+    "merged": Meaning(
+        "two histories of one person were merged, and differ in {label}",
+        "decide which value is right, and set it in the {owner}",
+    ),
+    "split": Meaning(
+        "two records were split, and the {label} shown here came from the other one",
+        "check it with the patient, and save it again in the {owner}",
+    ),
     "failed": OUTCOMES["failed", ""],
 }
 """Reason -> meaning, for everything that waits in a queue."""
 
-OWN_REASONS: Final = frozenset({"duplicate", "link_candidate", "reread", "absent", "uncreated", "failed"})
+OWN_REASONS: Final = frozenset({"duplicate", "link_candidate", "link", "reread", "absent", "uncreated", "failed"})
 """Reasons of cases of a record itself."""
 
 ANSWERS: Final[dict[tuple[str, str], Meaning]] = {
@@ -143,6 +151,12 @@ ANSWERS: Final[dict[tuple[str, str], Meaning]] = {
     ("set", ""): Meaning("another value was set: it is the current {label}"),
     ("dismissed", "duplicate"): Meaning("the record is no duplicate"),
     ("dismissed", "link_candidate"): Meaning("the records of both systems are not the same person"),
+    ("linked", "duplicate"): Meaning(
+        "the two records are linked: they become one, unless their birth dates differ", "see `records show`"
+    ),
+    ("linked", "link_candidate"): Meaning(
+        "the records of both systems are linked: they become one, unless their birth dates differ", "see `records show`"
+    ),
     ("dismissed", "absent"): Meaning("the record's deletion was meant"),
     ("dismissed", "failed"): Meaning("the failed decision was looked at"),
     ("assigned", ""): Meaning("the case was assigned"),
@@ -160,6 +174,9 @@ ANSWERS: Final[dict[tuple[str, str], Meaning]] = {
     ),
     ("refused", "not_offered"): Meaning(
         "the system offers no {label} that could be accepted", "look at what the case offers, or set a value"
+    ),
+    ("refused", "not_named"): Meaning(
+        "several records wait in the case, or none of that id", "say which of them is the same person"
     ),
     ("refused", "value"): Meaning("{label} cannot have that value", "set one that the matrix knows"),
     ("refused", "not_possible"): Meaning("that cannot be done with this case", "look at what the case offers"),

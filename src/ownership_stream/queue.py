@@ -16,6 +16,7 @@ from ownership_stream.draft import NO_CURRENT, NOTHING, view_of
 from ownership_stream.matrix.compiled import Field, Matrix
 from ownership_stream.model import Ask, Case, Change, Decision, Proposal, RecordState, Value
 from ownership_stream.outcomes import ANSWERS, CASE_REASONS, Meaning, in_words
+from ownership_stream.record_cases import others_in
 from ownership_stream.reports import masked
 from ownership_stream.resolve import DISMISSABLE, KIND_OF, edition, needs_reason, offers
 from ownership_stream.slots import about, slot_of
@@ -298,6 +299,8 @@ def _choices(
 ) -> Iterator[Choice]:
     """What can be done about the case without a value of one's own."""
     if field is None:
+        if others_in(one.case):
+            yield Choice("link", "", None, ())
         if one.case.reason in DISMISSABLE:
             yield Choice("dismiss", "", None, ())
         return

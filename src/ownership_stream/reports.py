@@ -29,6 +29,8 @@ BY_MATRIX = "matrix"
 MASK = "•••"
 """What stands for a critical field's value on ``ownership.resolutions``, which is kept for long and read by many."""
 ENDED = frozenset({"converged", "superseded"})
+TOLD = ENDED | {"escalated"}
+"""What happened to a case that is a resolution by itself; a person's own stands in their answer."""
 TAKEN = frozenset({"accepted", "set"})
 """Answers by which a person's value became the current one."""
 
@@ -44,7 +46,9 @@ class Reports:
 
     def tells(self, decision: Decision) -> bool:
         """Whether there is anything to tell: most decisions apply something, or change nothing."""
-        if decision.cases or decision.redecided or decision.ended_overrides or decision.answer is not None:
+        if decision.cases or decision.redecided or decision.ended_overrides:
+            return True
+        if decision.merged or decision.answer is not None:
             return True
         for outcome in decision.outcomes:  # noqa: SIM110  # one outcome is the rule, and `any` costs more than a loop
             if outcome.unseen or outcome.outcome in CONFLICTS:
@@ -80,9 +84,34 @@ class Reports:
                 how = "override ended" if outcome.field in decision.ended_overrides else "applied"
                 yield self._told(change, self._record(before, change, decision, outcome.field, how, outcome))
         for number, event in _numbered(decision.cases):
-            if event.event in ("converged", "superseded", "escalated"):
+            if event.event in TOLD or (event.event == "resolved" and decision.answer is None):
                 record = self._record(before, change, decision, event.case.field, event.event, case=event.case)
                 yield self._told(change, record, number)
+        for outcome in decision.merged:
+            if outcome.outcome != "noop":
+                how = f"merged: {outcome.outcome}"
+                yield self._told(change, self._record(before, change, decision, outcome.field, how, outcome))
+
+    def identity(self, change: Change, decision: Decision, told: Iterable[tuple[str, str]]) -> Iterator[Message]:
+        """What was done about whose record this is, with the other record as the value after it."""
+        person = _person(change)
+        for how, other in told:
+            record = Resolution(
+                record=change.record,
+                field="",
+                label="",
+                actor=person or BY_MATRIX,
+                role=change.role if person else None,
+                outcome=how,
+                reason=(person and change.reason) or "",
+                after=other,
+                version=decision.state.version,
+                change_id=change.id,
+                at=change.received,
+                mode=self._mode,
+                revision=self._matrix.revision,
+            )
+            yield self._told(change, record)
 
     def _write(
         self,
@@ -170,7 +199,7 @@ class Reports:
             record=change.record,
             field=name,
             label=self._label(name),
-            actor=BY_MATRIX,
+            actor=(_person(change) if how == "resolved" else None) or BY_MATRIX,
             outcome=how,
             reason=case.reason if case is not None else "",
             rule=field.rule if field is not None else "",
@@ -202,6 +231,11 @@ class Reports:
         if field is None:
             return meaning.sentence, meaning.advice
         return in_words(self._matrix, field, meaning, system, care_started=decision.state.care_started is not None)
+
+
+def _person(change: Change) -> str | None:
+    """Whose word a change is, where it is a person's: a row's writer has said nothing about whose row it is."""
+    return None if change.kind == "row" else change.actor
 
 
 def _numbered(events: Iterable[CaseEvent]) -> Iterator[tuple[int, CaseEvent]]:

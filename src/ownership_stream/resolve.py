@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from ownership_stream.draft import Draft, complete, without
 from ownership_stream.matrix.compiled import Field, Matrix, Summary
 from ownership_stream.model import Action, Answer, Ask, Case, Evidence, FieldState, Proposal, RecordState, Value
+from ownership_stream.record_cases import keep_apart, others_in
 from ownership_stream.rules import BY_EVIDENCE
 from ownership_stream.slots import slot_of
 
@@ -25,7 +26,7 @@ GRANT: Final = "resolution: "
 """What the grant of a value begins with that a person accepted or set; the escalation owner follows."""
 DISMISSABLE: Final = frozenset({"duplicate", "link_candidate", "absent", "failed"})
 """Reasons of a record's own case that a person may say is none."""
-RESOLVES: Final = frozenset({"accept", "keep", "set", "dismiss"})
+RESOLVES: Final = frozenset({"accept", "keep", "set", "dismiss", "link"})
 OPEN_TO_ALL: Final = frozenset({"comment", "reveal"})
 """What every person may do, whoever owns the case."""
 EDITION_BYTES: Final = 8
@@ -194,11 +195,30 @@ def _keep(draft: Draft, _ask: Ask, case: Case) -> Ending:
 
 
 def _dismiss(draft: Draft, _ask: Ask, case: Case) -> Ending:
-    """The record's own case is none: no duplicate, a deletion that was meant."""
+    """The record's own case is none: a deletion that was meant, no duplicate, which is then not asked again."""
     if case.field or case.reason not in DISMISSABLE:
         return ("refused", "not_possible")
+    if others := others_in(case):
+        keep_apart(draft, *others)
     draft.close_case(slot_of(draft.cases, case), "resolved")
     return ("dismissed", case.reason)
+
+
+def _link(_draft: Draft, ask: Ask, case: Case) -> Ending:
+    """The record is the same person as one that waits in its case: who decides (``links``) tells that one.
+
+    The case stays open until the two are one, so that nothing is made for the record meanwhile.
+    """
+    if not others_in(case):
+        return ("refused", "not_possible")
+    return ("linked", case.reason) if linked_to(ask, case) else ("refused", "not_named")
+
+
+def linked_to(ask: Ask, case: Case) -> str:
+    """Which of the records that wait in a case is meant; empty where it cannot be told."""
+    others = others_in(case)
+    said = ask.to or (others[0] if len(others) == 1 else "")
+    return said if said in others else ""
 
 
 def _assign(draft: Draft, ask: Ask, case: Case) -> Ending:
@@ -264,13 +284,14 @@ ACTIONS: Final[dict[str, Callable[[Draft, Ask, Case], Ending]]] = {
     "keep": _keep,
     "set": _set,
     "dismiss": _dismiss,
+    "link": _link,
     "assign": _assign,
     "comment": _comment,
     "reveal": _reveal,
 }
 KIND_OF: Final[dict[Action, Literal["resolve", "assign", "comment"]]] = {
-    "accept": "resolve", "keep": "resolve", "set": "resolve", "dismiss": "resolve", "assign": "assign",
-    "comment": "comment", "reveal": "comment",
+    "accept": "resolve", "keep": "resolve", "set": "resolve", "dismiss": "resolve", "link": "resolve",
+    "assign": "assign", "comment": "comment", "reveal": "comment",
 }  # fmt: skip
 """Action -> the kind of change that asks for it."""
 RESOLVED: Final = frozenset({"accepted", "kept", "set"})

@@ -20,10 +20,10 @@ from ownership_stream import __version__
 from ownership_stream.accounting import Counts, account, is_created
 from ownership_stream.breaker import Breaker, after, reset
 from ownership_stream.close import next_due
-from ownership_stream.decide import decide
 from ownership_stream.draft import Draft
 from ownership_stream.identity import change_id, partition_of
 from ownership_stream.lane.contract import LaneRefusedError, Output, Record, StepResult
+from ownership_stream.links import Homes, Settled, settle
 from ownership_stream.matches import Match, Seen, Sighting, match_keys, sight
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Answer, Change, Decision, Outcome, RecordState
@@ -43,6 +43,7 @@ from ownership_stream.wire import (
     change_message,
     dead_letter,
     held_by,
+    link_message,
     open_state,
     pack_state,
     sighting_message,
@@ -67,6 +68,7 @@ class Topics(NamedTuple):
     resolutions: str
     dead_letters: str
     matches: str
+    links: str
     apply: Mapping[str, str]
     """System -> its apply topic."""
     partitions: int
@@ -189,19 +191,21 @@ class DecideStep(_Bury):
         secret: bytes | None = None,
         wire: Wire = JSON,
         apply: Mapping[str, Wire] | None = None,
+        homes: Homes | None = None,
     ) -> None:
         """``writers`` by system, and by ``apply`` the wires of their records where they are not the others' wire.
 
         ``observe``: decide and report, and send nothing to any system.
 
-        ``secret`` makes the match keys of created records; without one no duplicates are looked for.
+        ``secret`` makes the match keys of created records; without one no duplicates are looked for. ``homes`` are the
+        records that native keys belong to by default; without them rows are taken as intake addresses them.
         """
         super().__init__(topics)
         self.state_topic = state_topic
         self._matrix = matrix
         self._writers = writers
         self._observed = frozenset(matrix.systems) if observe else frozenset[str]()
-        self._secret, self._wire = secret, wire
+        self._secret, self._wire, self._homes = secret, wire, homes or Homes()
         self._wires = dict.fromkeys(writers, wire) | dict(apply or {})
         self._mode = "observe" if observe else "enforce"
         self._reports = Reports(matrix, mode=self._mode, wire=wire)
@@ -240,11 +244,14 @@ class DecideStep(_Bury):
             name = change.record
             before = known.pop(name) if name in known else unpack(states.get(name), open_state)
             withheld = breaker.withheld
-            decision = self._decide(before, change, record, withheld | self._observed, result)
+            settled = self._decide(before, change, record, withheld | self._observed, result)
+            decision = settled.decision
             breaker = after(breaker, decision.restored, change.received)
             if breaker.tripped and breaker.withheld != withheld:
                 result.counts.update(("breaker_trips", system) for system in breaker.withheld - withheld)
             self._put_out(result.outputs, before, decision.said or change, decision)
+            if settled.changes or settled.links or settled.told:
+                result.outputs.extend(self._between(change, settled))
             account(result.counts, self._matrix, before, change, decision)
             if last[name] != number:
                 known[name] = decision.state
@@ -276,10 +283,10 @@ class DecideStep(_Bury):
         record: Record,
         withheld: frozenset[str],
         result: StepResult,
-    ) -> Decision:
+    ) -> Settled:
         """The decision; where it fails by an error of ours the incoming values lose, and a person is told."""
         try:
-            return decide(self._matrix, before, change, withheld)
+            return settle(self._matrix, self._homes, before, change, withheld)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise LaneRefusedError(
                 f"`{record.topic}` [{record.partition}] offset {record.offset}: the state of its record is damaged: "
@@ -289,7 +296,18 @@ class DecideStep(_Bury):
             kind = type(error).__name__
             result.outputs.append(self._bury(record, "step", "internal", kind, f"internal error: {kind}"))
             result.counts["dead_letters", self.name, "internal"] += 1
-            return failed(self._matrix, before, change)
+            return Settled(failed(self._matrix, before, change))
+
+    def _between(self, change: Change, settled: Settled) -> Iterator[Output]:
+        """What goes from this record to others, and what people are told of it."""
+        topics, wire = self._topics, self._wire
+        for one in settled.changes:
+            yield Output(topics.changes, *change_message(one, wire), partition_of(one.record, topics.partitions))
+        where = partition_of(change.record, topics.partitions)
+        for link in settled.links:
+            yield Output(topics.links, *link_message(link, change, wire), where)
+        for message in self._reports.identity(change, settled.decision, settled.told):
+            yield Output(topics.resolutions, *message, where)
 
     def _put_out(self, outputs: list[Output], before: RecordState | None, change: Change, decision: Decision) -> None:
         """What goes out because of a decision: first to the systems, then to people, then to the match lanes."""

@@ -84,6 +84,7 @@ def owned_topics(settings: Settings, systems: Sequence[str] = SYSTEMS) -> list[T
         (settings.topic_state, settings.partitions, state),
         (settings.topic_matches, settings.partitions, kept),
         (settings.topic_match_state, settings.partitions, state),
+        (settings.topic_links, settings.partitions, state),
         *((settings.topic_apply(system), settings.partitions, kept) for system in systems),
         (settings.topic_conflicts, settings.partitions, kept),
         (settings.topic_resolutions, settings.partitions, kept),

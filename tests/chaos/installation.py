@@ -53,7 +53,7 @@ class Installation:
     src: Path = SRC
 
     def __post_init__(self) -> None:
-        words = ("changes", "state", "conflicts", "resolutions", "lanes", "matches", "match_state", "dead_letters")
+        words = ("changes", "state", "conflicts", "resolutions", "lanes", "links", "matches", "match_state")
         self.sources = {source: f"{self.name}.{topic}" for source, topic in self.source_topics.items()}
         self.settings = Settings.model_validate(
             {
@@ -70,7 +70,7 @@ class Installation:
                 "topic_apply_prefix": f"{self.name}.apply.",
                 "tick_interval_seconds": 3600.0,
                 "http_port": 0,
-                **{f"topic_{word}": f"{self.name}.{word}" for word in words},
+                **{f"topic_{word}": f"{self.name}.{word}" for word in (*words, "dead_letters")},
                 **self.said,
             }
         )

@@ -32,7 +32,9 @@ __all__ = ["Finding", "Verdict", "compare_metrics", "judge"]
 WORDS: Final = ("lost", "duplicated", "out of order", "wrong state", "unknown", "decided once")
 """Worst first: where more than one is true of an input, the first one is said."""
 SHOWN: Final = 12
-COMMANDS: Final = frozenset({"tick", "pause", "resume", "reset_breaker", "resolve", "assign", "comment"})
+COMMANDS: Final = frozenset(
+    {"tick", "pause", "resume", "reset_breaker", "link", "confirm", "unlink", "resolve", "assign", "comment"}
+)
 """Kinds of changes that no lane writes: workers' tickers and people do, and they are inputs of their own."""
 
 

@@ -9,7 +9,7 @@ import random
 import threading
 from itertools import islice
 from time import time
-from typing import Final
+from typing import Final, Literal
 
 from chaos.installation import Installation
 from ownership_stream.commands import ChangeWriter, new_id
@@ -18,7 +18,7 @@ from ownership_stream.identity import partition_of
 from ownership_stream.lane import LaneConfig
 from ownership_stream.looking import Looker, look
 from ownership_stream.matrix.compile import load
-from ownership_stream.model import Action, Ask, Change
+from ownership_stream.model import Action, Ask, Change, identity_of
 from ownership_stream.queue import Open, ask_for, in_order
 from ownership_stream.resolve import offers
 from ownership_stream.settings import librdkafka_config
@@ -27,7 +27,10 @@ from ownership_stream.wire.avro_wire import wire_of
 ROUND_SECONDS: Final = 1.0
 AT_ONCE: Final = 4
 """Cases that are decided in a round."""
-DOES: Final[tuple[Action, ...]] = ("keep", "keep", "accept", "accept", "dismiss", "assign", "comment")
+DOES: Final[tuple[Action, ...]] = ("keep", "keep", "accept", "accept", "dismiss", "link", "assign", "comment")
+
+WORDS: Final[tuple[Literal["confirm", "unlink"], ...]] = ("confirm", "confirm", "unlink")
+"""What is said where it is in doubt whose a record is."""
 
 
 class People:
@@ -78,6 +81,12 @@ class People:
         return self._dice.sample(found, min(AT_ONCE, len(found)))
 
     def _ask(self, one: Open) -> Change:
+        doubts = sorted(identity_of(one.state).doubts)
+        if doubts and one.case.reason == "link" and not one.case.field:
+            return Change(
+                id=new_id(), record=one.record, kind=self._dice.choice(WORDS), other=doubts[0], at=int(time() * 1000),
+                actor="Ola", origin="person", reason="asked",
+            )  # fmt: skip
         offered = offers(self._matrix, one.state, one.case)
         system = self._dice.choice(offered).system if offered else "ehr"
         ask = Ask(case="", action=self._dice.choice(DOES), system=system, to="Ida")

@@ -11,11 +11,12 @@ from typing import Any, Final
 
 import msgspec
 
-from closed_loop.replay import Replay
+from closed_loop.replay import Replay, said
 from closed_loop.seen import Seen, wired
 from closed_loop.site import SIDES
 from ownership_stream.disagreements import disagreements
 from ownership_stream.draft import view_of
+from ownership_stream.links import seat_of
 from ownership_stream.sources.mapping import UNAVAILABLE
 
 DEFAULTS: Final = ("by-default", "by@default.invalid", date(1901, 1, 1), datetime(1901, 1, 1), 0.125)  # noqa: DTZ001
@@ -46,6 +47,7 @@ class Judge:
         checks = (
             self.everything_was_read,
             self.states_follow_from_the_log,
+            self.what_records_tell_each_other_is_heard,
             self.tables_show_what_the_states_say,
             self.differences_are_explained,
             self.own_writes_are_echoes,
@@ -81,14 +83,27 @@ class Judge:
             yield f"{sends} writes follow from the log, and {stand} stand on the apply topics"
         self.counts["records"], self.counts["sends"] = len(held), sends
 
+    def what_records_tell_each_other_is_heard(self) -> Iterator[str]:
+        """Each change that one record sent to another stands on the log, once; no other does."""
+        heard = Counter(said(change) for change in self.seen.changes if change.hops)
+        for (_, record, kind, hops), number in sorted((self.replay.said - heard).items()):
+            yield f"{record}: a `{kind}` that another record sent there was lost ({number}, hop {hops})"
+        for (_, record, kind, hops), number in sorted((heard - self.replay.said).items()):
+            yield f"{record}: a `{kind}` that no record sent there is on the log ({number}, hop {hops})"
+        self.counts["changes between records"] = heard.total()
+
     def tables_show_what_the_states_say(self) -> Iterator[str]:
         """Read anew, column by column: so what the states say of agreement is true of the tables."""
         for system in SIDES:
-            for record, fields in self.seen.shown(system).items():
-                known = self.replay.states[record].systems[system].shown
+            for row, fields in self.seen.shown(system):
+                found = seat_of(self.seen.homes, self.replay.states, system, row.key, row.record)
+                if found is None:
+                    yield f"{row.record}: no record has the {system}'s row"
+                    continue
+                record, seat = found
                 for name, value in fields.items():
                     self.counts["fields compared"] += 1
-                    if known.get(name) != value:
+                    if seat.shown.get(name) != value:
                         yield f"{record}: the {system}'s `{name}` is not what the stream believes it to show"
 
     def differences_are_explained(self) -> Iterator[str]:

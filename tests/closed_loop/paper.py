@@ -5,7 +5,7 @@ matrix makes of scenes and storms, and gives the judge loops in which a test can
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
@@ -15,7 +15,8 @@ import msgspec
 from closed_loop.people import LONG, begin
 from closed_loop.seen import MICROSECOND, Seen, envelope
 from closed_loop.site import EPOCH, MARKER, SIDES, SINK_USER, Edit
-from ownership_stream.decide import decide
+from ownership_stream.assembly import homes_of
+from ownership_stream.links import settle
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Change, RecordState, Send
 from ownership_stream.sources import Decoder, Writer, decoder
@@ -49,6 +50,7 @@ class PaperLoop:
     def __post_init__(self) -> None:
         self.decoders: dict[str, Decoder] = {name: decoder(one, self.matrix) for name, one in self.mappings.items()}
         self.sinks = {name: Writer(one, self.matrix) for name, one in self.mappings.items()}
+        self.homes = homes_of(self.mappings.values())
         self.states: dict[str, RecordState] = {}
         self.changes: list[Change] = []
         self.applies: dict[str, list[Apply]] = {name: [] for name in SIDES}
@@ -128,11 +130,19 @@ class PaperLoop:
         self.events[system].append(event)
         value = msgspec.json.encode(event)
         [change] = self.decoders[system].decode("", msgspec.json.encode({side.key: key}), value, 0).changes
-        msgspec.structs.force_setattr(change, "received", at)
-        self.changes.append(change)
-        decision = decide(self.matrix, self.states.get(change.record), change)
-        self.states[change.record] = decision.state
-        return [(send, self._id(decision.state, send)) for send in decision.sends]
+        return list(self._decided(change, at))
+
+    def _decided(self, change: Change, at: int) -> Iterator[tuple[Send, str]]:
+        """A change is decided, and then what records tell each other because of it."""
+        waiting = deque([change])
+        while waiting:
+            change = waiting.popleft()
+            msgspec.structs.force_setattr(change, "received", at)
+            self.changes.append(change)
+            settled = settle(self.matrix, self.homes, self.states.get(change.record), change, frozenset())
+            state = self.states[change.record] = settled.decision.state
+            waiting.extend(settled.changes)
+            yield from ((send, self._id(state, send)) for send in settled.decision.sends)
 
     def _id(self, state: RecordState, send: Send) -> str:
         return next(state.systems[send.system].outstanding[name][-1].change_id for name in send.values)

@@ -11,10 +11,13 @@ from typing import Any, Final, NamedTuple
 
 from closed_loop.site import EPOCH, Edit
 
-SCENES: Final = range(1, 20)
+DIFFERING, MISLINKED = 19, 41
+SCENES: Final = (*range(1, DIFFERING + 1), MISLINKED)
 STORM: Final = range(20, 41)
 NEWCOMER: Final = 42
 """A lead whom the EHR has not heard of yet."""
+STRANGER: Final = 43
+"""Somebody whose contact another one's chart is linked to by mistake."""
 BORN: Final = date(1980, 12, 31)
 LONG: Final = 3_000
 """More bytes than a row keeps beside its other columns: PostgreSQL stores such a text elsewhere, and does not log it
@@ -37,10 +40,10 @@ def cared_for(number: int) -> bool:
 
 
 def begin() -> dict[str, list[dict[str, Any]]]:
-    """What stands in both systems at the beginning: they agree, but for one phone number and one birthday."""
-    numbers = [*SCENES, *STORM]
+    """What stands in both systems at the beginning: they agree, but for one phone number."""
+    numbers = [*SCENES, *STORM, STRANGER]
     ehr, crm = [_patient(number) for number in numbers], [_contact(number) for number in [*numbers, NEWCOMER]]
-    crm[SCENES[-1] - 1] |= {"phone": "+12125550999", "birth_date": date(1979, 1, 1)}
+    crm[numbers.index(DIFFERING)]["phone"] = "+12125550999"
     return {"ehr": ehr, "crm": crm}
 
 
@@ -93,7 +96,8 @@ def newcomer() -> dict[str, Any]:
 class Scene:
     """What somebody does, and what both systems must show of it when everything is at rest.
 
-    ``cases`` are the fields that must wait for a person, ``left`` those where the systems are left to differ.
+    ``cases`` are what must wait for a person, by field or as a case of the record itself, ``left`` the fields where the
+    systems are left to differ.
     """
 
     number: int
@@ -213,9 +217,14 @@ def scenes() -> list[Scene]:
             {"follow_up_completed_at": done, "follow_up_outcome": "done", "next_appointment_at": visit},
         ),
         Scene(
-            19, "two values that differed before anybody looked: they are listed, and nothing is overwritten",
-            [], {"phone": "+12125550019", "birth_date": BORN},
-            {"phone": "+12125550999", "birth_date": date(1979, 1, 1)}, left=["date_of_birth", "phone"],
+            DIFFERING, "a value that differed before anybody looked: it is listed, and nothing is overwritten",
+            [], {"phone": "+12125550019"}, {"phone": "+12125550999"}, left=["phone"],
+        ),
+        Scene(
+            MISLINKED, "a clerk links a chart to somebody else's contact: both stand still until a person has looked",
+            [in_ehr(MISLINKED, "clerk/1", crm_id=contact(STRANGER))],
+            {"crm_id": contact(STRANGER), "family_name": f"Doe {MISLINKED}"}, {"last_name": f"Doe {MISLINKED}"},
+            cases=[":link"],
         ),
     ]  # fmt: skip
 

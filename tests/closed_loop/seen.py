@@ -1,7 +1,6 @@
 """All that outsiders can see of a closed loop at rest, as plain data, so that its judge can be judged too."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -11,7 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from closed_loop.site import EPOCH, SIDES, ClosedLoop
-from ownership_stream.assembly import documents
+from ownership_stream.assembly import documents, homes_of
+from ownership_stream.links import Homes
 from ownership_stream.looking import look
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Change, RecordState
@@ -60,15 +60,19 @@ class Seen:
                     found[system, f"0:{first or second}:{second}"] = self.accounts[system][source["txId"]]
         return found
 
-    def shown(self, system: str) -> dict[str, dict[str, Any]]:
-        """What the tables themselves show, in canonical values: record -> field -> value."""
-        side, found = SIDES[system], defaultdict[str, dict[str, Any]](dict)
+    @cached_property
+    def homes(self) -> Homes:
+        """The homes of both systems' native keys."""
+        return homes_of(self.mappings.values())
+
+    def shown(self, system: str) -> Iterator[tuple[Change, dict[str, Any]]]:
+        """What the tables themselves show, in canonical values: each row as a change, and field -> value."""
+        side = SIDES[system]
         topic = f"{system}.{side.table}"
         for key, row in self.rows[system].items():
             event = msgspec.json.encode(envelope(side.table, row))
             [change] = self.decoders[system].decode(topic, msgspec.json.encode({side.key: key}), event, 0).changes
-            found[change.record] = {**change.fields, **change.compared}
-        return found
+            yield change, {**change.fields, **change.compared}
 
 
 def see(loop: ClosedLoop) -> Seen:

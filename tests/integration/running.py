@@ -38,7 +38,7 @@ _numbers = count()
 def settings_on(embedded: Embedded, **said: Any) -> Settings:
     """Settings under a name nobody else has: every topic of ours and of the sources begins with it."""
     name = f"whole{next(_numbers)}"
-    topics = ("changes", "state", "conflicts", "resolutions", "matches", "match_state", "dead_letters")
+    topics = ("changes", "state", "conflicts", "resolutions", "matches", "match_state", "links", "dead_letters")
     base: dict[str, Any] = {
         "brokers": embedded.bootstrap,
         "redis_url": SecretStr(embedded.redis_url),
@@ -151,6 +151,11 @@ class Running:
         """Returns when all that was fed is taken in and so many changes in all are decided."""
         self.until(lambda: self.processed()["intake"] == self.fed and self.processed()["decide"] >= changes)
         assert changes == self.processed()["decide"]
+
+    def at_rest(self) -> None:
+        """Returns when all that was fed is taken in, and all that follows from it is decided."""
+        self.until(lambda: self.processed()["intake"] == self.fed)
+        self.until(lambda: self.processed()["decide"] >= len(self.records(self.settings.topic_changes)))
 
     # ------------------------------------------------------------------------------------------------ what comes out
 

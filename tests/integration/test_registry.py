@@ -222,8 +222,9 @@ def test_our_subjects_are_the_topics(afternoon: Installation, registry: Apicurio
 
 def owned(settings: Settings) -> list[str]:
     """The topics of ours that hold records and not states."""
-    names = (settings.topic_changes, settings.topic_conflicts, settings.topic_resolutions, settings.topic_matches)
-    return [*names, settings.topic_apply("crm"), settings.topic_apply("ehr")]
+    names = (settings.topic_changes, settings.topic_conflicts, settings.topic_resolutions)
+    others = (settings.topic_matches, settings.topic_links)
+    return [*names, *others, settings.topic_apply("crm"), settings.topic_apply("ehr")]
 
 
 def test_anybody_reads_an_apply_record_by_its_schema(afternoon: Installation, registry: ApicurioNode) -> None:

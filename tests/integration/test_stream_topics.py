@@ -17,7 +17,7 @@ def test_created_topics_pass_their_check(stream: Stream, broker: TestBroker) -> 
     """What a real broker says of them is what was asked for; other settings show every difference."""
     names: dict[str, Any] = {
         f"topic_{word}": f"{stream.name}.x.{word}"
-        for word in ("changes", "state", "conflicts", "resolutions", "matches", "match_state")
+        for word in ("changes", "state", "conflicts", "resolutions", "matches", "match_state", "links")
     }
     names |= {"topic_dead_letters": f"{stream.name}.x.dead", "topic_apply_prefix": f"{stream.name}.apply."}
     settings = Settings(**names, replication_factor=1, min_insync_replicas=1, partitions=2)

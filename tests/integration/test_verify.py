@@ -108,7 +108,8 @@ def test_a_settled_installation_stands_as_it_follows_from_its_log(site: Installa
     lanes = [lane for lane in page["lanes"] if lane["stage"] == "decide"]
     records = site.records(site.settings.topic_changes)
     assert len(records) == sum(lane["changes"] for lane in lanes)
-    assert [20, 20] == [sum(lane[name] for lane in lanes) for name in ("records", "in_redis")]
+    # Twenty contacts, and the homes of their patients.
+    assert [40, 40] == [sum(lane[name] for lane in lanes) for name in ("records", "in_redis")]
     topics = (*map(site.settings.topic_apply, ("ehr", "crm")), site.settings.topic_conflicts)
     outputs = sum(len(site.records(topic)) for topic in (*topics, site.settings.topic_resolutions))
     assert outputs == sum(lane["outputs"] for lane in lanes) > 500

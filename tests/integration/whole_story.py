@@ -64,6 +64,7 @@ def tell(stream: Running) -> None:
     clinic = Clinic(stream)
     lead: dict[str, Any] = {"LastName": "Zebedee", "FirstName": "Ann", "Email": "Ann@Zebedee.org"}
     clinic.crm("CREATE", ANN, Care_Stage__c="New_Lead", LeadSource="google_ads", **lead)
+    clinic.decided += 2  # by way of its key's home
     clinic.ehr("c", ANN, "nurse/7", birth_date=DAY)
     clinic.crm("UPDATE", ANN, "005INTG0000000001", Birthdate="1980-12-31")
     clinic.crm("UPDATE", ANN, Birthdate="1991-01-01")

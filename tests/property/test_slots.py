@@ -40,6 +40,10 @@ class Story:
         self.owned: set[str] = set()
         """Systems of whose own values one is current."""
         self.told: Counter[str] = Counter()
+        self.probable: dict[str, set[int]] = {}
+        """Case of a probable match -> who waits in it."""
+        self.apart: set[int] = set()
+        """Of whom a person said that they are others."""
 
     def happens(self, kind: str, row: str, choice: int) -> Decision | None:
         """One event in both; ``None`` where there is nothing to dismiss."""
@@ -51,7 +55,10 @@ class Story:
             self.matter.add(slot("reread", row))
             return self.control("reread", system=ROWS[row], row=row, position=(self.record.count + 1,))
         if kind in ("match", "candidate"):
-            self.matter.add(slot("duplicate" if kind == "match" else "link_candidate"))
+            if choice not in self.apart:
+                name = slot("duplicate" if kind == "match" else "link_candidate")
+                self.matter.add(name)
+                self.probable.setdefault(name, set()).add(choice)
             return self.control(kind, about="email", other=f"r{choice + 2}", system="crm")
         if kind == "fail":
             return self.fails()
@@ -95,6 +102,7 @@ class Story:
             return None
         name = some[choice % len(some)]
         self.matter.discard(name)
+        self.apart |= self.probable.pop(name, set())
         assert self.record.state is not None
         return self.record.ask(name, "dismiss", by=self.record.state.cases[name].owner)
 

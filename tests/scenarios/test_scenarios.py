@@ -30,8 +30,8 @@ SEVEN_ROWS = (
     "follow_up_completion",
     "contact_preference",
 )
-NOT_YET = {("failed", ""), ("echo", "late"), ("queued", "duplicate"), ("queued", "link"), ("queued", "speaker")}
-"""Ends that no scenario can tell: an internal error, a crashed sink, what comes with identities, and several rows."""
+NOT_YET = {("failed", ""), ("echo", "late"), ("queued", "duplicate"), ("queued", "speaker")}
+"""Ends that no scenario can tell: an internal error, a crashed sink, a probable match, and several rows of a record."""
 CASES_ONLY = {("queued", "handover"), ("queued", "diverged")}
 """Reasons of cases that no write opens."""
 NO_RULE = {("queued", "no_rule"), ("queued", "group")}

@@ -419,6 +419,6 @@ def test_a_dismissed_duplicate_is_counted_for_the_system_that_made_it() -> None:
     record.decide(
         Change(id="m1", record="r1", kind="match", system="crm", other="r0", about="email", received=record.now)
     )
-    record.ask("", "dismiss", by="support_lead")
+    record.ask(":duplicate", "dismiss", by="support_lead")
     assert {("dismissed", "duplicate"): 1} == record.last("resolutions")
     assert {("crm",): 1} == record.last("probable_duplicates_dismissed")

@@ -101,12 +101,12 @@ def test_every_topic_has_the_name_that_the_settings_give_it() -> None:
     """And a source's topics may be others than its mapping says."""
     given = settings(
         topic_changes="a", topic_conflicts="b", topic_resolutions="c", topic_dead_letters="d", topic_matches="e",
-        topic_apply_prefix="to-", topic_state="f", topic_match_state="g", partitions=3,
+        topic_links="h", topic_apply_prefix="to-", topic_state="f", topic_match_state="g", partitions=3,
         source_topics={"ehr": ["one", "two"]},
     )  # fmt: skip
     parts = assemble(given)
     topics = topics_of(given, parts.matrix)
-    assert ("a", "b", "c", "d", "e", {"ehr": "to-ehr", "crm": "to-crm"}, 3) == topics
+    assert ("a", "b", "c", "d", "e", "h", {"ehr": "to-ehr", "crm": "to-crm"}, 3) == topics
     assert ["crm.contact", "one", "two"] == sorted(parts.stages[0].topics)
     assert [(("a",), "f"), (("e",), "g")] == [(stage.topics, stage.step.state_topic) for stage in parts.stages[1:]]
 
@@ -124,7 +124,9 @@ def test_the_mode_reaches_the_decisions_and_the_figures(mode: Mode, sends: int) 
     """In observe mode nothing is sent, and each figure says which mode it is of."""
     parts = assemble(settings(mode=mode, partitions=4))
     lane = DecideLane(decide_of(parts))
-    lane.decide(row("r", 0, "ehr", {}, op="c"), row("r", 0, "crm", {"email": "a@x.org"}, "person", op="c"))
+    # The chart's row as its key's home sends it back.
+    chart = row("r", 0, "ehr", {}, op="c", home="ehr:123", hops=2)
+    lane.decide(chart, row("r", 0, "crm", {"email": "a@x.org"}, "person", op="c"))
     assert sends == len(applies_in(lane.outputs, "ehr"))
     parts.telemetry.count(lane.counts)
     line = f'ownership_records_created_total{{mode="{mode.value}",system="ehr"}} 1.0'

@@ -13,7 +13,7 @@ from matrices import ROOT
 from ownership_stream.matches import Sighting
 from ownership_stream.model import Change
 from ownership_stream.sources.canonical import Event
-from ownership_stream.wire import Conflict, Resolution
+from ownership_stream.wire import Conflict, Link, Resolution
 from ownership_stream.wire.schemas import apply_schema, key_schema, record_schema
 from step_kit import WRITERS
 
@@ -24,6 +24,7 @@ MADE = {
     "conflicts": record_schema(Conflict),
     "resolutions": record_schema(Resolution),
     "matches": record_schema(Sighting),
+    "links": record_schema(Link),
     "event": record_schema(Event),
     **{f"apply.{system}": apply_schema(writer) for system, writer in WRITERS.items()},
     **{f"apply.{system}-key": key_schema(writer) for system, writer in WRITERS.items()},

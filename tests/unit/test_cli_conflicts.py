@@ -5,12 +5,14 @@ import json
 from time import monotonic
 from typing import Any
 
+import msgspec
 import pytest
 
 from kept_kit import Kept
 from ownership_stream.cli import run
 from ownership_stream.embedded import Embedded
 from ownership_stream.errors import ExitCode
+from ownership_stream.model import Change
 from ownership_stream.telemetry import hash_id, hash_key
 from ownership_stream.wire import JSON, Resolution
 from queue_kit import ANN, BEN, CIM, DOB, at_work, begin_answers, case_of, queue, resolutions_of
@@ -256,6 +258,8 @@ def test_many_cases_are_decided_by_filters_after_a_look(kept: Kept, capsys: pyte
         ("--keep",),
         ("x", "--owner", "growth_ops", "--keep"),
         ("x", "--keep", "--dismiss"),
+        ("x", "--link", "--dismiss"),
+        ("x", "--keep", "--other", "y"),
         ("x",),
         ("x", "--set", "a", "--clear"),
         ("x", "--keep", "--role", "nobody"),
@@ -268,6 +272,47 @@ def test_what_is_not_said_clearly_is_not_done(
     assert kept
     assert ExitCode.USAGE == run(["conflicts", "resolve", *said])
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def probably(kept: Kept) -> DecideLane:
+    """Ann's contact, made after Ben's, is probably the same person's."""
+    said = {"id": "m-1", "record": ANN, "kind": "match", "system": "crm", "about": "email", "other": BEN}
+    return kept.decided(
+        row(BEN, 0, "crm", {}, "growth_ops", op="c"),
+        row(ANN, 0, "crm", {}, "growth_ops", op="c"),
+        msgspec.convert(said, Change),
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        pytest.param(("--link",), ("linked", "duplicate"), id="link"),
+        pytest.param(("--link", "--other", BEN), ("linked", "duplicate"), id="link to it by its id"),
+        pytest.param(("--dismiss",), ("dismissed", "duplicate"), id="dismiss"),
+    ],
+)
+def test_a_probable_duplicate_is_linked_or_dismissed(
+    kept: Kept, capsys: pytest.CaptureFixture[str], said: tuple[str, ...], answer: tuple[str, str]
+) -> None:
+    """By the owner of the case, with a reason; `show` says that both can be done."""
+    with at_work(kept, probably(kept)) as lane:
+        case = case_of(lane, ANN)
+        assert {"link", "dismiss"} == {choice["action"] for choice in told(capsys, "show", case)["choices"]}
+        owner = ("--reason", "called both", "--role", lane.state(ANN).cases[":duplicate"].owner)
+        [found] = told(capsys, "resolve", case, *said, *owner)["answers"]
+        assert answer == (found["answer"], found["reason"])
+        assert found["sentence"]
+
+
+def test_a_record_that_does_not_wait_in_the_case_is_not_linked(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 3, and the case stays as it is."""
+    with at_work(kept, probably(kept)) as lane:
+        case, owner = case_of(lane, ANN), lane.state(ANN).cases[":duplicate"].owner
+        said = ("--link", "--other", CIM, "--reason", "r", "--role", owner)
+        [found] = told(capsys, "resolve", case, *said, code=ExitCode.PROBLEMS)["answers"]
+        assert ("refused", "not_named") == (found["answer"], found["reason"])
+        assert case == case_of(lane, ANN)
 
 
 def test_a_case_is_assigned_and_commented(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:

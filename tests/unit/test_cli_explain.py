@@ -38,7 +38,7 @@ def story() -> list[Change]:
     stage = {"care_stage": "new_lead", "legal_name": NAME, "email": "zebedee@x.org"}
     return [
         row(RECORD, 0, "crm", dict(stage), "growth_ops", op="c"),
-        row(RECORD, 0, "ehr", {}, op="c"),
+        row(RECORD, 0, "ehr", {}, op="c", home="ehr:123", hops=2),
         row(RECORD, 1, "ehr", {"date_of_birth": "1980-01-02"}, "nurse"),
         row(RECORD, 2, "crm", {"date_of_birth": "1980-01-02", "email": "zebedee@x.org"}),
         row(RECORD, 3, "crm", {"date_of_birth": "1981-01-02"}, "growth_ops"),
@@ -200,7 +200,7 @@ def test_decisions_are_told_by_the_mappings_of_the_worker(
     sent = Kept(servers)
     sent.decided(
         row(RECORD, 0, "crm", {"email": "zebedee@x.org"}, "growth_ops", op="c"),
-        row(RECORD, 0, "ehr", {}, op="c"),
+        row(RECORD, 0, "ehr", {}, op="c", home="ehr:123", hops=2),
         row(RECORD, 1, "crm", {"email": "b@x.org"}, "growth_ops"),
     )
     sent.settle(monkeypatch)

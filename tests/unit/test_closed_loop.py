@@ -11,7 +11,18 @@ import pytest
 
 from closed_loop.judge import Judge
 from closed_loop.paper import PaperLoop
-from closed_loop.people import NEWCOMER, Scene, contact, in_crm, in_ehr, newcomer, scenes, storm
+from closed_loop.people import (
+    MISLINKED,
+    NEWCOMER,
+    STRANGER,
+    Scene,
+    contact,
+    in_crm,
+    in_ehr,
+    newcomer,
+    scenes,
+    storm,
+)
 from closed_loop.seen import Seen
 from closed_loop.site import SIDES, SINK_USER, mapping_of
 from matrices import patient
@@ -62,6 +73,21 @@ def test_a_newcomer_is_given_what_its_system_may_know(loop: PaperLoop) -> None:
     assert [] == Judge(loop.seen()).findings()
 
 
+def test_a_chart_that_is_linked_to_somebody_else_stops_them_too_until_it_is_linked_back(loop: PaperLoop) -> None:
+    """Nothing of it reaches the stranger's contact, whose own edits wait; what the chart says goes on being known."""
+    loop.edit(in_ehr(MISLINKED, "clerk/1", crm_id=contact(STRANGER)))
+    loop.edit(in_ehr(MISLINKED, "clerk/1", weight_kg=70.5))
+    loop.edit(in_crm(STRANGER, "support/eve", email="late@example.org"))
+    seen = loop.seen()
+    assert [] == Judge(seen).findings()
+    chart, stranger = (seen.states[contact(number)] for number in (MISLINKED, STRANGER))
+    assert {":link": "link", "weight": "link"} == {name: case.reason for name, case in chart.cases.items()}
+    assert {":link": "link", "email": "link"} == {name: case.reason for name, case in stranger.cases.items()}
+    assert (70.5, str(MISLINKED)) == (chart.systems["ehr"].shown["weight"], chart.systems["ehr"].key)
+    assert str(STRANGER) == stranger.systems["ehr"].key
+    assert f"p{STRANGER}@example.org" == loop.rows["ehr"][STRANGER]["email"]
+
+
 @pytest.mark.parametrize("seed", range(1, 4))
 def test_a_storm_ends_in_agreement(loop: PaperLoop, seed: int) -> None:
     """Whatever people of both systems do: every difference is explained, and each thing that is to be shown happens."""
@@ -94,6 +120,16 @@ def _unseen_send(seen: Seen) -> Seen:
     return replace(seen, applies={**seen.applies, "crm": seen.applies["crm"][1:]})
 
 
+def _unheard(seen: Seen) -> Seen:
+    """Of a row that came back from its key's home."""
+    return replace(seen, changes=[one for one in seen.changes if one.record != PATIENT or not one.hops])
+
+
+def _uncalled(seen: Seen) -> Seen:
+    """As if the home had never been asked."""
+    return replace(seen, changes=[one for one in seen.changes if one.record != "ehr:25"])
+
+
 def _sent(seen: Seen, **after: Any) -> Seen:
     [first, *others] = seen.applies["crm"]
     wrong = msgspec.structs.replace(first, after={**first.after, **after})
@@ -109,6 +145,8 @@ BREAKS: dict[str, tuple[Callable[[Seen], Seen], str]] = {
     "a transaction that no connector told": (_untold, "were never told"),
     "a state that a lane lost": (_state_lost, "the lane's state is another"),
     "a write that never reached its topic": (_unseen_send, "stand on the apply topics"),
+    "a change that never reached another record": (_unheard, "a `row` that another record sent there was lost"),
+    "a change that no record sent": (_uncalled, "a `row` that no record sent there is on the log"),
     "a table that shows something else": (
         lambda seen: _row(seen, "crm", last_name="Moe"),
         "is not what the stream believes",

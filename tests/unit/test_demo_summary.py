@@ -11,9 +11,10 @@ GOOD = Tally(
     changes=95,
     ignored=3,
     unreadable=2,
-    on_changes=97,
+    on_changes=103,
+    forwarded=6,
     others=2,
-    decided=97,
+    decided=103,
     undecidable=0,
     carried=500,
     outcomes={"applied": 40, "rejected": 8, "queued": 2, "noop": 430, "echo": 20},
@@ -44,8 +45,9 @@ def test_counts_of_a_stream_that_lost_nothing_add_up() -> None:
         ({"sent": 101}, "records sent by the clinic = read by intake"),
         ({"ignored": 4}, "records read = changes + ignored by design + dead letters"),
         ({"unreadable": 1}, "records read = changes + ignored by design + dead letters"),
-        ({"others": 3}, "changes + ticks and matches = on the changes topic"),
-        ({"decided": 96}, "records on the changes topic = decided"),
+        ({"others": 3}, "changes + those sent on + ticks, matches and links = on the changes topic"),
+        ({"forwarded": 5}, "changes + those sent on + ticks, matches and links = on the changes topic"),
+        ({"decided": 102}, "records on the changes topic = decided"),
         ({"undecidable": 1}, "changes that could not be decided"),
         ({"carried": 499}, "fields carried = outcomes"),
         ({"outcomes": {**GOOD.outcomes, "noop": 429}}, "fields carried = outcomes"),
@@ -72,3 +74,4 @@ def test_the_summary_tells_rows_and_reasons_in_words() -> None:
     assert "  Patient legal name:     40 applied, 8 rejected, 0 queued" in told
     assert "  3 case: a case is open: a person decides it" in told
     assert "no attempts: 20 echo, 430 noop" in told
+    assert "6 of them asked first whose row it is, or went on to the record that it belongs to" in told

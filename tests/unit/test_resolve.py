@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from deciding import MINUTE, Record, backed, both, ends, sent
 from matrices import patient
 from ownership_stream.close import LANDING_TIME
-from ownership_stream.model import Ask, Change, Decision, Value
+from ownership_stream.model import Ask, Change, Decision, Value, identity_of
 from ownership_stream.outcomes import ANSWERS
 from ownership_stream.resolve import ACTIONS, KIND_OF, chain, edition, offers
 from small_matrix import MATRIX as SMALL
@@ -207,6 +207,20 @@ def test_no_duplicate_is_said_once() -> None:
     decision = record.ask(":duplicate", "dismiss")
     assert ("dismissed", "duplicate") == answered(decision)
     assert ({}, {}) == (record.cases(), sent(decision))
+    assert ("r2",) == identity_of(record.state).apart
+
+
+def test_a_probable_duplicate_that_is_linked_keeps_its_case_until_both_are_one() -> None:
+    """So that the record is made nowhere meanwhile; which of several is meant has to be said."""
+    record = duplicate()
+    before = record.state
+    assert ("linked", "duplicate") == answered(record.ask(":duplicate", "link"))
+    assert ("linked", "duplicate") == answered(record.ask(":duplicate", "link", to="r2"))
+    assert before == record.state
+    record.decide(Change(id="m2", record="r1", kind="match", system="crm", about="email", other="r3"))
+    assert ("refused", "not_named") == answered(record.ask(":duplicate", "link"))
+    assert ("refused", "not_named") == answered(record.ask(":duplicate", "link", to="r4"))
+    assert ("linked", "duplicate") == answered(record.ask(":duplicate", "link", to="r3"))
 
 
 def test_a_case_is_assigned_and_stays_its_owners() -> None:
@@ -272,13 +286,14 @@ def test_a_critical_field_needs_a_reason(reason: str | None) -> None:
     """Others do not, and the record itself does."""
     assert ("refused", "reason_required") == answered(clear().ask("date_of_birth", "keep", reason=reason))
     assert ("refused", "reason_required") == answered(duplicate().ask(":duplicate", "dismiss", reason=reason))
+    assert ("refused", "reason_required") == answered(duplicate().ask(":duplicate", "link", reason=reason))
     assert ("refused", "reason_required") == answered(clear().ask("date_of_birth", "comment", reason=reason))
     record = both(MATRIX, care_stage="qualified")
     record.row("crm", {"care_stage": "nurture"})
     assert ("kept", "") == answered(record.ask("care_stage", "keep", by="growth_ops", reason=reason))
 
 
-@pytest.mark.parametrize("action", ["accept", "keep", "set", "dismiss"])
+@pytest.mark.parametrize("action", ["accept", "keep", "set", "dismiss", "link"])
 def test_a_case_that_changed_since_it_was_read_is_not_decided(action: str) -> None:
     """The nurse saved yet another dose: whoever read the former has not seen it."""
     record = nurse()
@@ -320,6 +335,7 @@ def test_repeats_and_escalation_leave_a_case_as_it_was_read() -> None:
         pytest.param("medication_plan", "set", {"value": "metformin"}, "value", id="no parts"),
         pytest.param("medication_plan", "set", {"value": {"colour": "red"}}, "value", id="no such part"),
         pytest.param("medication_plan", "dismiss", {}, "not_possible", id="a field's case is no duplicate"),
+        pytest.param("medication_plan", "link", {"to": "r2"}, "not_possible", id="a field's case names no record"),
     ],
 )
 def test_what_cannot_be_is_refused(field: str, action: str, said: dict[str, object], reason: str) -> None:

@@ -63,6 +63,7 @@ def changes(scenario: Scenario) -> list[Change]:
 
 # ------------------------------------------------------------------------------------------------ mistakes
 
+VERBS = "`lands`, `after`, `pause`, `resume`, `resolve`, `link`, `confirm`, `unlink`"
 MISTAKES = [
     ("- {nam: x, when: [{crm: {}}]}", "1:4: unknown key `nam` in a scenario: did you mean `name`?"),
     ("- {name: x}", "1:3: a scenario lacks `when`: the acts of the story, in order"),
@@ -70,11 +71,18 @@ MISTAKES = [
     ("- {name: x, when: [{crn: {}}]}", "1:21: unknown key `crn` in an act: did you mean `crm`?"),
     (
         "- {name: x, when: [{crm: {}, after: 1m}]}",
-        "1:20: an act is one event or one of `lands`, `after`, `pause`, `resume`, `resolve`, not two things at once",
+        f"1:20: an act is one event or one of {VERBS}, not two things at once",
     ),
     (
         "- {name: x, when: [{then: nothing}]}",
-        "1:20: an act is one event or one of `lands`, `after`, `pause`, `resume`, `resolve`, not nothing that happens",
+        f"1:20: an act is one event or one of {VERBS}, not nothing that happens",
+    ),
+    ("- {name: x, when: [{confirm: false}]}", "1:30: `confirm` is true, or is not said"),
+    ("- {name: x, when: [{link: {givn: {}}}]}", "1:28: unknown key `givn` in a linked record: did you mean `given`?"),
+    ("- {name: x, when: [{link: {present: [lab]}}]}", "1:38: unknown system `lab`: use `ehr` or `crm`"),
+    (
+        "- {name: x, when: [{link: {}, merged: {email: took}}]}",
+        "1:47: unknown end of a value `took`: use `taken`, `own`, `same` or `queued`",
     ),
     ("- {name: x, when: [{crm: {emial: x}}]}", "1:27: unknown key `emial` in an event of `crm`: did you mean `email`?"),
     ("- {name: x, when: [{crm: {email: [x]}}]}", "1:34: `email` has one value, not a list"),

@@ -8,12 +8,12 @@ import pytest
 
 from avro_kit import EhrTopic
 from ownership_stream import breaker, sources, steps
-from ownership_stream.decide import decide
 from ownership_stream.identity import partition_of
 from ownership_stream.lane.contract import LaneRefusedError, Output, Record, StepResult
+from ownership_stream.links import Homes, Settled, settle
 from ownership_stream.matches import match_keys
 from ownership_stream.matrix.compiled import Matrix
-from ownership_stream.model import STATE_FORMAT, Ask, Change, Decision, Evidence, RecordState
+from ownership_stream.model import LINKED_FORMAT, STATE_FORMAT, Ask, Change, Evidence, RecordState
 from ownership_stream.steps import BREAKER, REGIMES, DecideStep, IntakeStep, MatchStep, unpack
 from ownership_stream.store import DUE_BYTES, due_of
 from ownership_stream.wire import JSON
@@ -85,12 +85,12 @@ def ends(result: StepResult) -> Counter[str]:
 def break_on(monkeypatch: pytest.MonkeyPatch, *ids: str) -> None:
     """The decision of these changes breaks, quoting a patient."""
 
-    def breaking(matrix: Matrix, state: RecordState | None, change: Change, withheld: frozenset[str]) -> Decision:
-        if change.id in ids:
+    def breaking(matrix: Matrix, homes: Homes, state: RecordState | None, *said: Any) -> Settled:
+        if said[0].id in ids:
             raise ZeroDivisionError(SECRET)
-        return decide(matrix, state, change, withheld)
+        return settle(matrix, homes, state, *said)
 
-    monkeypatch.setattr(steps, "decide", breaking)
+    monkeypatch.setattr(steps, "settle", breaking)
 
 
 # ---------------------------------------------------------------------------------------------------- intake
@@ -324,8 +324,9 @@ def test_a_tick_is_decided_like_any_change() -> None:
 def test_a_state_of_another_release_ends_the_lane() -> None:
     """It is not overwritten, and the line says what to do."""
     lane = DecideLane()
-    lane.stored["r"] = bytes(DUE_BYTES) + msgspec.msgpack.encode([STATE_FORMAT + 1, 7])
-    with pytest.raises(LaneRefusedError, match=f"has format {STATE_FORMAT + 1}, and this release reads {STATE_FORMAT}"):
+    lane.stored["r"] = bytes(DUE_BYTES) + msgspec.msgpack.encode([LINKED_FORMAT + 1, 7])
+    known = f"this release reads {STATE_FORMAT} and {LINKED_FORMAT}"
+    with pytest.raises(LaneRefusedError, match=f"has format {LINKED_FORMAT + 1}, and {known}"):
         lane.decide(row("r", 0, "crm", {}))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from ownership_stream import wire
 from ownership_stream.model import (
+    LINKED_FORMAT,
     STATE_FORMAT,
     Case,
     CaseEvent,
@@ -164,12 +165,13 @@ def test_a_record_never_seen_has_a_new_state() -> None:
 
 def test_a_state_of_another_format_is_refused_by_its_number() -> None:
     """Also one whose shape this release could not read."""
-    newer = msgspec.msgpack.encode(RecordState(format=STATE_FORMAT + 1))
-    stranger = msgspec.msgpack.encode([STATE_FORMAT + 1, "words", "of", "another", "release"])
+    newer = msgspec.msgpack.encode(RecordState(format=LINKED_FORMAT + 1))
+    stranger = msgspec.msgpack.encode([LINKED_FORMAT + 1, "words", "of", "another", "release"])
 
     for packed in (newer, stranger):
         with pytest.raises(
-            wire.WireError, match=f"has format {STATE_FORMAT + 1}, and this release reads {STATE_FORMAT}"
+            wire.WireError,
+            match=f"has format {LINKED_FORMAT + 1}, and this release reads {STATE_FORMAT} and {LINKED_FORMAT}",
         ):
             wire.unpack_state(packed)
 

@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "matrix": "ownership_stream.cli.matrix",
     "pages": "ownership_stream.cli.pages",
     "pause": "ownership_stream.cli.pause",
+    "records": "ownership_stream.cli.records",
     "report": "ownership_stream.cli.report",
     "resume": "ownership_stream.cli.resume",
     "settings": "ownership_stream.cli.settings",

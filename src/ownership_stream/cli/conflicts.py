@@ -26,7 +26,7 @@ from ownership_stream.wire import Resolution, rfc3339
 
 LIMIT: Final = 50
 WAIT_SECONDS: Final = 30.0
-DONE: Final = frozenset({"accepted", "kept", "set", "dismissed", "assigned", "commented"})
+DONE: Final = frozenset({"accepted", "kept", "set", "dismissed", "linked", "assigned", "commented"})
 FLAGS: Final = ("brokers", "app_id", "partitions", "matrix_path", "sources_path")
 HOUR: Final = 3_600_000
 
@@ -116,6 +116,8 @@ def export(session: Session, /, *, as_csv: bool, reveal: bool, person: Person, i
 @click.option("--set", "value", default=None, metavar="VALUE", help='Set this value; of parts, JSON as `{"dose": …}`.')
 @click.option("--clear", is_flag=True, help="Set no value.")
 @click.option("--dismiss", is_flag=True, help="A record's own case is none: no duplicate, a deletion that was meant.")
+@click.option("--link", "linked", is_flag=True, help="The record is the same person as the one that waits in its case.")
+@click.option("--other", default="", metavar="RECORD", help="With `--link`: which one, where several wait in the case.")
 @click.option("--reason", default=None, help="Why; critical fields ask for it.")
 @click.option("--edition", default="", help="The case's edition as it was read: only that one is decided.")
 @_filters
@@ -129,8 +131,8 @@ def export(session: Session, /, *, as_csv: bool, reveal: bool, person: Person, i
 @pass_session
 def resolve(
     session: Session, /, *, cases: Sequence[str], accepted: str, kept: bool, value: str | None, clear: bool,
-    dismiss: bool, reason: str | None, edition: str, dry_run: bool, yes: bool, wait: float, person: Person, ids: bool,
-    **said: Any,
+    dismiss: bool, linked: bool, other: str, reason: str | None, edition: str, dry_run: bool, yes: bool, wait: float,
+    person: Person, ids: bool, **said: Any,
 ) -> int:  # fmt: skip
     """Decide CASES, or those chosen by filters: all alike, each by an event of its own.
 
@@ -142,7 +144,7 @@ def resolve(
         wanted = _wanted(desk.matrix, **said)
         if bool(cases) == (wanted != Wanted()):
             raise BadInputError("give either CASES or filters: `--owner`, `--field`, `--system`, `--due`, …")
-        asked = _action(accepted, kept=kept, value=value, clear=clear, dismiss=dismiss)
+        asked = _action(accepted, kept=kept, value=value, clear=clear, dismiss=dismiss, linked=linked, other=other)
         chosen = desk.find(cases) if cases else list(desk.cases(wanted))
         if edition:
             _check_edition(desk, chosen, edition)
@@ -211,15 +213,21 @@ def _shown(desk: Desk, chosen: Sequence[Open], *, reveal: bool, choices: bool) -
     return [desk.view(one, show_values=reveal, choices=choices) for one in chosen]
 
 
-def _action(accepted: str, *, kept: bool, value: str | None, clear: bool, dismiss: bool) -> Ask:
+def _action(
+    accepted: str, *, kept: bool, value: str | None, clear: bool, dismiss: bool, linked: bool, other: str
+) -> Ask:
     """The one action that was asked for; a value is read when its field is known."""
     named = {
-        "accept": bool(accepted), "keep": kept, "set": value is not None or clear, "dismiss": dismiss,
+        "accept": bool(accepted), "keep": kept, "set": value is not None or clear, "dismiss": dismiss, "link": linked,
     }  # fmt: skip
     found = [action for action, there in named.items() if there]
     if len(found) != 1 or (clear and value is not None):
-        raise BadInputError("say one thing to do: `--accept SYSTEM`, `--keep`, `--set VALUE`, `--clear` or `--dismiss`")
-    return msgspec.convert({"case": "", "action": found[0], "system": accepted}, Ask)
+        raise BadInputError(
+            "say one thing to do: `--accept SYSTEM`, `--keep`, `--set VALUE`, `--clear`, `--dismiss` or `--link`"
+        )
+    if other and not linked:
+        raise BadInputError("`--other` says which record to link: give it with `--link`")
+    return msgspec.convert({"case": "", "action": found[0], "system": accepted, "to": other}, Ask)
 
 
 def _filled(matrix: Matrix, ask: Ask, one: Open, raw: str | None) -> Ask:

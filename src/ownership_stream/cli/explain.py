@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from ownership_stream.assembly import documents
+from ownership_stream.assembly import documents, homes_of
 from ownership_stream.cli import Session, pass_session, setting_flags
 from ownership_stream.errors import BadInputError
 from ownership_stream.explain import Standing, Told, case_in_words, stand, tell
@@ -42,9 +42,10 @@ def command(session: Session, record: str, field: str | None, *, values: bool, l
     matrix of today.
     """
     settings = session.settings
-    matrix, _ = documents(settings)
+    matrix, mappings = documents(settings)
     if field is not None and field not in matrix.fields:
         raise BadInputError(f"the matrix has no field `{field}`{nearest(field, matrix.fields)}")
+    homes = homes_of(mappings)
     key = hash_key(settings.hash_key)
     withheld = frozenset(matrix.systems) if settings.mode is Mode.OBSERVE else frozenset[str]()
     with look(settings) as looker:
@@ -54,7 +55,7 @@ def command(session: Session, record: str, field: str | None, *, values: bool, l
             raise BadInputError(f"no record `{record}`")
         standing = stand(matrix, state, show_values=values, withheld=withheld)
         fields = [one for one in standing if field in (None, one.field)]
-        decisions = tell(matrix, looker.changes(found), field=field, withheld=withheld)
+        decisions = tell(matrix, looker.changes(found), field=field, withheld=withheld, homes=homes)
         told = deque((one for one in decisions if everything or one.outcome not in QUIET), maxlen=last)
     page = Page(found, state.version, _stage(state), _cases(matrix, state), fields, list(told))
     session.emit(msgspec.to_builtins(page), lambda: _text(matrix, page))

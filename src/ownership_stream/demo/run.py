@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from rich.console import Console
 from rich.live import Live
 
-from ownership_stream.assembly import topics_of
+from ownership_stream.assembly import homes_of, topics_of
 from ownership_stream.demo.clinic import Clinic
 from ownership_stream.demo.pages import PagesThread
 from ownership_stream.demo.plan import SEVEN, Plan
@@ -25,9 +25,9 @@ from ownership_stream.demo.view import Frame, View
 from ownership_stream.demo.watch import COUNTED, Picture, Watch
 from ownership_stream.desk import Office
 from ownership_stream.errors import OwnershipError
+from ownership_stream.links import seat_of
 from ownership_stream.matrix.compile import load_document
 from ownership_stream.matrix.compiled import Matrix
-from ownership_stream.model import RecordState
 from ownership_stream.settings import Settings
 from ownership_stream.sources import decoder
 from ownership_stream.telemetry import hash_id, hash_key, only_log_lines
@@ -285,6 +285,7 @@ class Demo:
             ignored=picture.total("records_ignored"),
             unreadable=picture.total("dead_letters", "intake"),
             on_changes=on_changes,
+            forwarded=self._watch.forwarded,
             others=self._watch.others,
             decided=decided,
             undecidable=picture.total("dead_letters", "decide"),
@@ -300,8 +301,9 @@ class Demo:
         )
 
     def _astray(self) -> int:
-        """Fields whose row, read anew through its mapping, shows something else than the record's state says."""
+        """Fields whose row, read anew through its mapping, shows something else than its record's state says."""
         parts = self._stack.assembly
+        homes = homes_of(parts.mappings)
         states = {one.record: one.state for one in self._stack.looker.states()}
         astray = 0
         for mapping in parts.mappings:
@@ -310,8 +312,8 @@ class Demo:
             for key in system.rows:
                 event = system.snapshot(key, int(time() * 1000))
                 [change] = decode(event.topic, event.key, event.value, 0).changes
-                state = states.get(change.record, RecordState()).systems.get(mapping.system)
-                shown = {} if state is None else state.shown
+                found = seat_of(homes, states, mapping.system, change.key, change.record)
+                shown = {} if found is None else found[1].shown
                 carried = {**change.fields, **change.compared}
                 astray += sum(shown.get(name) != value for name, value in carried.items())
         return astray

@@ -30,14 +30,19 @@ class Tally(NamedTuple):
     """Dead letters of intake."""
     on_changes: int
     """On the changes topic, other changes included."""
+    forwarded: int
+    """Row events that one record sent on to another, to ask whose they are or because they are that one's.
+
+    Each stands on the changes topic once more for it.
+    """
     others: int
-    """Changes that are no row events: ticks, probable duplicates."""
+    """Changes that are no row events: ticks, probable duplicates, what records say to each other of their links."""
     decided: int
     """Settled by the decide lanes."""
     undecidable: int
     """Dead letters of decide."""
     carried: int
-    """Fields that the row events carried."""
+    """Fields that the row events carried, however often they were sent on."""
     outcomes: Mapping[str, int]
     """Outcome -> fields that ended so."""
     attempts: Mapping[str, Mapping[str, int]]
@@ -76,10 +81,11 @@ def checks(tally: Tally) -> tuple[Check, ...]:
     ended = sum(tally.outcomes.values())
     attempted = sum(tally.outcomes.get(outcome, 0) for outcome in ATTEMPTS)
     intake = tally.changes + tally.ignored + tally.unreadable
+    written = tally.changes + tally.forwarded + tally.others
     return (
         Check("records sent by the clinic = read by intake", tally.sent, tally.read),
         Check("records read = changes + ignored by design + dead letters", tally.read, intake),
-        Check("changes + ticks and matches = on the changes topic", tally.changes + tally.others, tally.on_changes),
+        Check("changes + those sent on + ticks, matches and links = on the changes topic", written, tally.on_changes),
         Check("records on the changes topic = decided", tally.on_changes, tally.decided),
         Check("changes that could not be decided", tally.undecidable, 0),
         Check("fields carried = outcomes", tally.carried, ended),
@@ -97,6 +103,7 @@ def lines(tally: Tally, labels: Mapping[str, str]) -> Iterator[str]:
     ignored = f"{tally.ignored:,} ignored by design, {tally.unreadable:,} unreadable (dead letters)"
     yield f"{tally.seconds:.0f} s, {tally.sent:,} records from the two systems: {tally.changes:,} changes, {ignored}"
     yield f"{tally.on_changes:,} changes decided, {rate:,.0f} a second: {tally.carried:,} fields looked at"
+    yield f"{tally.forwarded:,} of them asked first whose row it is, or went on to the record that it belongs to"
     yield f"{_attempts(tally):,} write attempts: {_listed({name: tally.outcomes.get(name, 0) for name in ATTEMPTS})}"
     for field, label in labels.items():
         yield f"  {label + ':':<24}{_listed({name: tally.attempts.get(field, {}).get(name, 0) for name in ATTEMPTS})}"

@@ -83,7 +83,9 @@ class Watch:
         self.records: Counter[str] = Counter()
         """Records read, by topic."""
         self.carried = 0
-        """Fields that row events carried on the changes topic."""
+        """Fields that row events carried on the changes topic; of one that was sent on, once."""
+        self.forwarded = 0
+        """Row events on the changes topic that one record had sent on to another."""
         self.others = 0
         self.error: Exception | None = None
         self._matrix, self._telemetry, self._looker, self._hashed = matrix, telemetry, looker, hashed
@@ -149,7 +151,10 @@ class Watch:
         if change.kind != "row":
             self.others += 1
             return
-        self.carried += len(change.fields) + len(change.compared) + len(change.requests)
+        if change.hops:
+            self.forwarded += 1
+        else:
+            self.carried += len(change.fields) + len(change.compared) + len(change.requests)
         _keep(self._changes, change.id, change, KEPT_CHANGES)
 
     def _applied(self, message: Message) -> None:

@@ -26,8 +26,10 @@ from ownership_stream.scenarios.story import (
     ExpectedSend,
     Scenario,
 )
+from ownership_stream.scenarios.words import MERGED
 from ownership_stream.slots import is_own, meant
 
+_MERGED: Final = {outcome: word for word, outcome in MERGED.items()}
 ABSENT: Final = "-"
 """Stands for what is not there, on either side."""
 
@@ -59,6 +61,7 @@ def compare(matrix: Matrix, scenario: Scenario, told: Told) -> tuple[Difference,
     rest = scenario.expected
     comparison.outcomes("", rest.outcomes, _outcomes(_silent(told.moments, "outcomes")), scenario.place)
     comparison.again("", rest.again, _redecided(_silent(told.moments, "again")), scenario.place)
+    comparison.merged("", rest.merged, _merged(_silent(told.moments, "merged")), scenario.place)
     comparison.sends("", rest.sends, _sends(_silent(told.moments, "sends")), rest.sends_at)
     if told.moments:
         comparison.state("", rest, told.moments[-1].decision.state)
@@ -97,6 +100,10 @@ def _redecided(moments: Iterable[Moment]) -> list[Happened]:
     ]
 
 
+def _merged(moments: Iterable[Moment]) -> list[Outcome]:
+    return [outcome for moment in moments for outcome in moment.decision.merged]
+
+
 def _sends(moments: Iterable[Moment]) -> list[Send]:
     return [send for moment in moments for send in moment.decision.sends]
 
@@ -118,6 +125,7 @@ class _Comparison:
         place = moments[0].step.place if moments[0].step is not None else Place(1, 1)
         self.outcomes(where, expected.outcomes, _outcomes(moments), place)
         self.again(where, expected.again, _redecided(moments), place)
+        self.merged(where, expected.merged, _merged(moments), place)
         self.sends(where, expected.sends, _sends(moments), expected.sends_at)
         self.answer(where, expected.answer, moments[0].decision.answer, place)
         self.state(where, expected, state)
@@ -157,6 +165,19 @@ class _Comparison:
         """Decisions of what had waited: all of them."""
         if expected is not None:
             self._in_order(where, " again", expected, actual, place)
+
+    def merged(
+        self, where: str, expected: tuple[ExpectedOutcome, ...] | None, actual: list[Outcome], place: Place
+    ) -> None:
+        """What a linked record's values came to: all of them, but for those that were the same."""
+        if expected is None:
+            return
+        wanted = {one.field: one for one in expected}
+        found = {one.field: one.outcome for one in actual}
+        for name in (*wanted, *(name for name in found if name not in wanted and found[name] != "noop")):
+            at = wanted[name].place if name in wanted else place
+            end = wanted[name].outcome if name in wanted else ""
+            self.differ(at, f"{where}{name} merged", _MERGED.get(end, ABSENT), _MERGED.get(found.get(name, ""), ABSENT))
 
     def _in_order(
         self, where: str, suffix: str, expected: tuple[ExpectedOutcome, ...], actual: list[Happened], place: Place

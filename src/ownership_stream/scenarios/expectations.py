@@ -35,6 +35,7 @@ def read_expected(scene: Scene, nodes: Mapping[str, Node]) -> Expected:
     return Expected(
         outcomes=_outcomes(scene, nodes.get("then"), "`then`"),
         again=_outcomes(scene, nodes.get("decided_again"), "`decided_again`"),
+        merged=_merged(scene, nodes.get("merged")),
         sends=_sends(scene, sends),
         sends_at=sends.place if sends is not None else _START,
         queue=_queue(scene, queue),
@@ -115,6 +116,23 @@ def _end(scene: Scene, node: Node) -> tuple[str, str] | None:
         scene.reader.wrong(node.place, f"`{outcome}` {problem}{nearest(reason, known)}")
         return None
     return outcome, reason
+
+
+def _merged(scene: Scene, node: Node | None) -> tuple[ExpectedOutcome, ...] | None:
+    """Values of a linked record, each with the word for what becomes of it."""
+    if node is None:
+        return None
+    if _is(node, words.NOTHING) or _is(node, words.NONE):
+        return ()
+    ends = (
+        (name, entry.place, scene.reader.word(entry.node, "end of a value", words.MERGED))
+        for name, entry in scene.by_field(node, "`merged`").items()
+    )
+    return tuple(
+        ExpectedOutcome(field=name, place=place, outcome=words.MERGED[word], reason="")
+        for name, place, word in ends
+        if word
+    )
 
 
 def _grant(scene: Scene, field: Field, node: Node | None) -> str | None:

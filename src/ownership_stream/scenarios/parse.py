@@ -6,7 +6,7 @@ is read for one matrix.
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from ownership_stream.matrix.compiled import Matrix, Summary
 from ownership_stream.matrix.document import Document, Entry, Items, Leaf, Node, read
@@ -20,11 +20,13 @@ from ownership_stream.scenarios.story import (
     Event,
     Given,
     Landing,
+    Link,
     Position,
     Resolve,
     Scenario,
     Step,
     Switch,
+    Verdict,
     Wait,
     Who,
 )
@@ -133,9 +135,8 @@ def _step(scene: Scene, item: Node) -> Iterator[Step]:
     if len(verbs) != 1:
         if nodes:
             found = "two things at once" if verbs else "nothing that happens"
-            scene.reader.wrong(
-                item.place, f"an act is one event or one of `lands`, `after`, `pause`, `resume`, `resolve`, not {found}"
-            )
+            known = ", ".join(f"`{word}`" for word in ACTS)
+            scene.reader.wrong(item.place, f"an act is one event or one of {known}, not {found}")
         return
     if verbs == ["repeat"]:
         yield from _repeated(scene, item, nodes)
@@ -328,11 +329,37 @@ def _resolve(scene: Scene, nodes: Mapping[str, Node]) -> Resolve:
     )
 
 
+def _link(scene: Scene, nodes: Mapping[str, Node]) -> Link:
+    said = scene.table(nodes["link"], "a linked record", words.LINK)
+    given = scene.by_field(said.get("given"), "`given`")
+    return Link(
+        present=_present(scene, said.get("present")),
+        given=tuple(_given(scene, name, entry) for name, entry in given.items()),
+    )
+
+
+def _confirm(scene: Scene, nodes: Mapping[str, Node]) -> Verdict:
+    return _verdict(scene, nodes, "confirm")
+
+
+def _unlink(scene: Scene, nodes: Mapping[str, Node]) -> Verdict:
+    return _verdict(scene, nodes, "unlink")
+
+
+def _verdict(scene: Scene, nodes: Mapping[str, Node], kind: Literal["confirm", "unlink"]) -> Verdict:
+    if not scene.reader.flag(nodes[kind], f"`{kind}`", default=True):
+        scene.reader.wrong(nodes[kind].place, f"`{kind}` is true, or is not said")
+    return Verdict(kind)
+
+
 ACTS: Final[dict[str, Callable[[Scene, Mapping[str, Node]], Act]]] = {
     "lands": _landing,
     "after": _wait,
     "pause": _pause,
     "resume": _resume,
     "resolve": _resolve,
+    "link": _link,
+    "confirm": _confirm,
+    "unlink": _unlink,
 }
 """The acts that are no events of a system, by their word."""

@@ -7,19 +7,33 @@ that the matrix could not reach, and one that would is refused with its place.
 """
 
 from collections.abc import Generator
-from typing import Final
+from typing import Final, Literal, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
 from msgspec.structs import replace
 
 from ownership_stream.decide import decide
+from ownership_stream.links import Home, Homes, settle
+from ownership_stream.links.flow import CONFIRMED, packed
 from ownership_stream.matrix.compiled import Field, Matrix
 from ownership_stream.matrix.document import MatrixError, Mistake
-from ownership_stream.model import Ask, Change, Decision, RecordState, Send
+from ownership_stream.model import Ask, Change, Decision, RecordState, Send, identity_of
 from ownership_stream.resolve import KIND_OF, edition
 from ownership_stream.scenarios.parse import is_compared
-from ownership_stream.scenarios.story import Act, Event, Given, Landing, Resolve, Scenario, Step, Wait, Who
+from ownership_stream.scenarios.story import (
+    Act,
+    Event,
+    Given,
+    Landing,
+    Link,
+    Resolve,
+    Scenario,
+    Step,
+    Verdict,
+    Wait,
+    Who,
+)
 from ownership_stream.scenarios.words import AUTOMATED_ROLES
 from ownership_stream.slots import meant
 
@@ -33,7 +47,12 @@ FIRST_LABEL: Final = 1
 """What is given without a version is this one."""
 NAMESPACE: Final = uuid5(NAMESPACE_URL, "ownership-stream/scenarios")
 
+BETWEEN_RECORDS: Final = frozenset({"merge", "split", "settle"})
+PERSON: Final = "person"
+"""Who links and unlinks."""
+
 Answers = Generator[Change, Decision, "Told"]
+T = TypeVar("T")
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -83,17 +102,32 @@ class Told(msgspec.Struct, frozen=True):
 
 def play(matrix: Matrix, scenario: Scenario) -> Told:
     """Run a scenario through ``decide``; raises ``MatrixError`` where its given state cannot be."""
-    story = tell(matrix, scenario)
+    return _decided(matrix, tell(matrix, scenario))[0]
+
+
+def _decided(matrix: Matrix, story: Generator[Change, Decision, T]) -> tuple[T, RecordState]:
+    """A story with each of its changes decided, and the state in which it ends."""
     state: RecordState | None = None
     try:
         change = next(story)
         while True:
-            decision = decide(matrix, state, change)
+            decision = decide_one(matrix, state, change)
             state = decision.state
             change = story.send(decision)
     except StopIteration as end:
-        told: Told = end.value
-        return told
+        found: T = end.value
+        return found, state or RecordState()
+
+
+def decide_one(matrix: Matrix, state: RecordState | None, change: Change) -> Decision:
+    """One change of a story; what one record says to another is heard, and what is said back has nobody to hear it.
+
+    A linked record is the home of all its rows; the story's own record has no home to ask.
+    """
+    if change.kind not in BETWEEN_RECORDS:
+        return decide(matrix, state, change)
+    homes = Homes(dict.fromkeys(matrix.systems, Home()))
+    return settle(matrix, homes, state, change, frozenset()).decision
 
 
 def tell(matrix: Matrix, scenario: Scenario) -> Answers:
@@ -115,9 +149,13 @@ class _Row(msgspec.Struct):
 class _Teller:
     """One story while it is told: the broker's clock, the rows' positions, and what is under way."""
 
-    def __init__(self, matrix: Matrix, scenario: Scenario) -> None:
+    def __init__(self, matrix: Matrix, scenario: Scenario, key: str = "") -> None:
+        """``key``: the record's own in every system; empty: each system's first."""
         self.matrix = matrix
         self.scenario = scenario
+        self.key = key
+        self.linked: list[tuple[str, str]] = []
+        """The records that a person has linked, each with its history."""
         self.clock = scenario.starts - DAY
         self.step: Step | None = None
         self.begun = False
@@ -205,6 +243,15 @@ class _Teller:
         elif isinstance(act, Resolve):
             self.clock += MINUTE
             yield from self._tell(self._ask(act))
+        elif isinstance(act, Link):
+            self.clock += MINUTE
+            yield from self._tell(self._link(act))
+        elif isinstance(act, Verdict):
+            self.clock += MINUTE
+            if self.linked:
+                yield from self._tell(self._verdict(act))
+            else:
+                self.stranded.append(step)
         else:
             self.clock += MINUTE
             yield from self._tell(self._control(act.kind, act.system))
@@ -221,6 +268,30 @@ class _Teller:
             },
             Change,
         )
+
+    def _link(self, link: Link) -> Change:
+        """Another record's history, as it comes here when a person has linked it; it came about by honest changes."""
+        name = f"{self._record()}-{len(self.linked) + 1}"
+        scenario = replace(
+            self.scenario, name=f"{self.scenario.name}: {name}", present=link.present, given=link.given, steps=()
+        )
+        _, state = _decided(self.matrix, _Teller(self.matrix, scenario, name).give())
+        self.linked.append((name, packed(state)))
+        return self._by_a_person("merge", history=self.linked[-1][1])
+
+    def _verdict(self, act: Verdict) -> Change:
+        """What comes here of a person's word on the linked record, which that record's own lane hears first."""
+        if act.kind == "confirm":
+            return self._by_a_person("merge", about=CONFIRMED, history=self.linked[-1][1])
+        told = self.moments or self.given
+        identity = identity_of(told[-1].decision.state if told else None)
+        return self._by_a_person("split" if self.linked[-1][0] in identity.merged else "settle")
+
+    def _by_a_person(self, kind: Literal["merge", "split", "settle"], *, about: str = "", history: str = "") -> Change:
+        return Change(
+            id=self._id(), record=self._record(), kind=kind, at=self.clock, received=self.clock, actor=PERSON,
+            origin="person", reason="as told", other=self.linked[-1][0], about=about, history=history,
+        )  # fmt: skip
 
     def _ask(self, act: Resolve) -> Change:
         """A person's ask of the case as it is; where none is open it is of none."""
@@ -245,6 +316,7 @@ class _Teller:
         event = Event(
             system=landing.system,
             row=landing.row,
+            key=send.key if send.key in dict(self.linked) else "",
             fields={name: value for name, value in values.items() if name not in compared},
             compared=compared,
             who=landing.who,
@@ -262,9 +334,9 @@ class _Teller:
             id=change_id,
             record=self._record(),
             system=event.system,
-            row=f"{event.system}/{event.row or TABLE}/{event.key or 1}",
+            row=f"{event.system}/{event.row or TABLE}/{event.key or self.key or 1}",
             op=event.op,
-            key=event.key or f"{event.system}-1",
+            key=event.key or self.key or f"{event.system}-1",
             primary=primary,
             stage_row=primary and event.system == self.matrix.fields[self.matrix.stages.field].owner["before"],
             position=position,

@@ -51,6 +51,7 @@ def render() -> str:
 def _expected() -> dict[str, Schema]:
     return {
         "then": _ref("outcomes"),
+        "merged": _merged(),
         "decided_again": _ref("outcomes"),
         "sends": _ref("sends"),
         "queue": _ref("queue"),
@@ -64,10 +65,17 @@ def _scenario() -> dict[str, Schema]:
         "name": _TEXT,
         "about": _TEXT,
         "at": _TIME,
-        "present": {"oneOf": [{"const": words.NONE}, _NAMES]},
-        "given": {"type": "object", "additionalProperties": _or_long(words.GIVEN, _given())},
+        **_standing(),
         "when": {"type": "array", "items": _ref("act"), "minItems": 1},
         **_expected(),
+    }
+
+
+def _standing() -> dict[str, Schema]:
+    """A record as it stands: who has it, and its fields."""
+    return {
+        "present": {"oneOf": [{"const": words.NONE}, _NAMES]},
+        "given": {"type": "object", "additionalProperties": _or_long(words.GIVEN, _given())},
     }
 
 
@@ -82,6 +90,9 @@ def _act() -> Schema:
         "pause": _TEXT,
         "resume": _TEXT,
         "resolve": _object(words.RESOLVE, _resolve(), open_=False),
+        "link": _object(words.LINK, _standing(), open_=False),
+        "confirm": {"const": True},
+        "unlink": {"const": True},
         "answer": _TEXT,
         "repeat": {"type": "integer", "minimum": 1},
         "of": {"type": "array", "items": _ref("act"), "minItems": 1},
@@ -142,6 +153,11 @@ def _outcomes() -> Schema:
     end: Schema = {"oneOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}
     one = {**_object(words.OUTCOME, values, open_=True), "additionalProperties": end}
     return {"oneOf": [{"enum": [words.NOTHING, words.NONE]}, one, {"type": "array", "items": one}]}
+
+
+def _merged() -> Schema:
+    ends: Schema = {"type": "object", "additionalProperties": {"enum": list(words.MERGED)}}
+    return {"oneOf": [{"enum": [words.NOTHING, words.NONE]}, ends]}
 
 
 def _sends() -> Schema:

@@ -106,7 +106,20 @@ class Resolve(msgspec.Struct, frozen=True, kw_only=True):
     """Whether they have seen the case as it is."""
 
 
-Act = Event | Landing | Wait | Switch | Resolve
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A person says that another record is the same person, which these systems have with these fields."""
+
+    present: tuple[str, ...]
+    given: tuple[Given, ...]
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """A person's word on the record that was linked last."""
+
+    kind: Literal["confirm", "unlink"]
+
+
+Act = Event | Landing | Wait | Switch | Resolve | Link | Verdict
 
 
 class ExpectedOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +181,8 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: tuple[ExpectedOutcome, ...] | None = None
     again: tuple[ExpectedOutcome, ...] | None = None
     """What writes came to that had waited in the queue."""
+    merged: tuple[ExpectedOutcome, ...] | None = None
+    """What current values of a linked record came to."""
     sends: tuple[ExpectedSend, ...] | None = None
     sends_at: Place = Place(1, 1)
     queue: tuple[ExpectedCase, ...] | None = None

@@ -34,6 +34,7 @@ def named(names: Iterable[str], meaning: str) -> dict[str, Key]:
 
 EXPECTED: Final[Words] = {
     "then": _may("the outcomes, in order: `field: outcome reason`"),
+    "merged": _may("what becomes of a linked record's current values, by field: `taken`, `own`, `same` or `queued`"),
     "decided_again": _may("the outcomes of writes that had waited in the queue"),
     "sends": _may("everything that is sent, by system; `nothing`"),
     "queue": _may("every case that is open then, by field (`record`, `record absent` for the record's own); `none`"),
@@ -63,6 +64,9 @@ STEP: Final[Words] = {
     "pause": _may("the system whose writes a person pauses, or `record`"),
     "resume": _may("the system whose writes a person resumes, or `record`"),
     "resolve": _may("a person decides the case of a field"),
+    "link": _may("another record: a person says that it is the same person, and its history comes here"),
+    "confirm": _may("true: a person confirms that the linked record is the same person, whatever speaks against it"),
+    "unlink": _may("true: a person says that the linked record is somebody else's, and what came from it leaves"),
     "answer": _may("how that is answered: `kept`, `accepted`, `set`, `dismissed`, `refused not_the_owner`, …"),
     "repeat": _may("how often the acts of `of` happen"),
     "of": _may("the acts to repeat"),
@@ -76,6 +80,10 @@ RESOLVE: Final[Words] = {
     "set": _may("another value"),
     "dismiss": _may("true: the record's own case is none"),
     "seen": _may("false: the case has changed since the person read it"),
+}
+LINK: Final[Words] = {
+    "present": _may("the systems that have the other record; `none`; default: all"),
+    "given": _may("the other record's fields as they stand"),
 }
 LANDING: Final[Words] = (
     {
@@ -137,6 +145,8 @@ CURRENT: Final[Words] = {
     "grant": _may("the grant it was written under: its name, `owner`, `secondary` or `override`"),
 }
 
+MERGED: Final[Mapping[str, str]] = {"taken": "applied", "own": "rejected", "same": "noop", "queued": "queued"}
+"""What becomes of a linked record's value -> the outcome that says so."""
 OPS: Final[dict[str, Op]] = {"create": "c", "update": "u", "delete": "d", "snapshot": "r"}
 POSITIONS: Final[tuple[Position, ...]] = ("late", "duplicate", "none")
 STICKY: Final[Mapping[str, str]] = {"by": "actor", "reason": "reason", "base_version": "base", "evidence": "evidence"}

@@ -129,6 +129,7 @@ class Settings(BaseSettings):
     topic_match_state: TopicName = Field(
         "ownership.match-state", description="which records share a match key, compacted"
     )
+    topic_links: TopicName = Field("ownership.links", description="whose rows are whose, by native key, compacted")
     topic_lanes: TopicName = Field("ownership.lanes", description="where lanes that keep no states stand, compacted")
     topic_dead_letters: TopicName = Field(
         "ownership.dead-letters", description="records that could not be read, with their original bytes"

@@ -147,7 +147,7 @@ class DebeziumDecoder:
         if op is None:
             return IGNORE["moved"]
         envelope = self._envelope(op, source, plan, timestamp_ms, traced(headers), row)
-        change = plan.change(values, envelope)
+        change = plan.change(values, envelope, moved=op != OPS[event.op])
         left = self._left(change, event, plan, envelope) if plan.several else None
         return Decoded((change,) if left is None else (left, change))
 

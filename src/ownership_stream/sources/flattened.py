@@ -124,7 +124,7 @@ class FlattenedDecoder:
             source.setdefault("snapshot", True)
         held = values[: rows.first_ignored]
         envelope = self._events.envelope(op, source, rows, timestamp_ms, traced(headers), held)
-        return Decoded((rows.change(values, envelope),))
+        return Decoded((rows.change(values, envelope, moved=op != kind),))
 
     def _values(self, text: bytes, rows: RowPlan) -> Values:
         """The columns of the row, then what was added to it; raises ``Undecodable``."""

@@ -251,8 +251,11 @@ class RowPlan:
 
         return take
 
-    def change(self, values: Values, envelope: Envelope, key: str | None = None) -> Change:
-        """The row event as a change; raises ``Undecodable``. ``key`` is the row's where the event itself names it."""
+    def change(self, values: Values, envelope: Envelope, key: str | None = None, *, moved: bool = False) -> Change:
+        """The row event as a change; raises ``Undecodable``.
+
+        ``key`` is the row's where the event itself names it; ``moved``: the row goes on under a changed key.
+        """
         op, table, mapping = envelope.op, self.table, self.mapping
         if key is None:
             key = self._key(values, self._keys)
@@ -295,7 +298,9 @@ class RowPlan:
             base=base,
             evidence=evidence,
             marker=envelope.marker or marker,
-            event=self._fresh(envelope, reason, base, evidence),
+            event=(*self._fresh(envelope, reason, base, evidence), "key")
+            if moved
+            else self._fresh(envelope, reason, base, evidence),
             source_version=envelope.version,
             trace=envelope.trace,
         )

@@ -20,11 +20,12 @@ from ownership_stream.wire.messages import (
     conflict_record,
     dead_letter,
     held_by,
+    link_message,
     resolution_record,
     rfc3339,
     sighting_message,
 )
-from ownership_stream.wire.records import Apply, Conflict, Resolution, Source, Sync
+from ownership_stream.wire.records import Apply, Conflict, Link, Resolution, Source, Sync
 
 __all__ = [
     "ERRORS",
@@ -33,6 +34,7 @@ __all__ = [
     "Conflict",
     "Context",
     "JsonWire",
+    "Link",
     "Message",
     "Resolution",
     "Source",
@@ -45,6 +47,7 @@ __all__ = [
     "conflict_record",
     "dead_letter",
     "held_by",
+    "link_message",
     "open_state",
     "pack_state",
     "resolution_record",

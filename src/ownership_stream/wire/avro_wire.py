@@ -23,7 +23,7 @@ from ownership_stream.sources.mapping import SPARSE_AVRO, Writer
 from ownership_stream.wire.avro import BadSchemaError, NotAvroError, WriterSchema, parsed, rendered, written
 from ownership_stream.wire.codec import JSON, Wire, WireError
 from ownership_stream.wire.framing import FramingError, framed, prefix
-from ownership_stream.wire.records import Apply, Conflict, Resolution
+from ownership_stream.wire.records import Apply, Conflict, Link, Resolution
 from ownership_stream.wire.registry import Registry, UnknownSchemaError, registry_of
 from ownership_stream.wire.schemas import apply_schema, key_schema, record_schema
 
@@ -227,6 +227,7 @@ def _avro(settings: Settings, writers: Mapping[str, Writer], registry: Registry)
         Conflict: settings.topic_conflicts,
         Resolution: settings.topic_resolutions,
         Sighting: settings.topic_matches,
+        Link: settings.topic_links,
     }
     apply = {
         system: ApplyTopic(settings.topic_apply(system), writer)

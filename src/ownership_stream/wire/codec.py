@@ -11,10 +11,10 @@ import msgspec
 
 from ownership_stream.errors import OwnershipError
 from ownership_stream.matches import Sighting
-from ownership_stream.model import STATE_FORMAT, Change, RecordState
+from ownership_stream.model import LINKED_FORMAT, STATE_FORMAT, Change, LinkedState, RecordState
 from ownership_stream.slots import as_read, as_written
 from ownership_stream.wire.records import Apply, Conflict, Resolution
-from ownership_stream.wire.sealed import as_stored, open_sealed
+from ownership_stream.wire.sealed import LINKED, as_stored, open_sealed
 
 CONTENT_TYPE: Final = "application/json"
 
@@ -37,7 +37,7 @@ class Wire(Protocol):
         ...
 
     def encode(self, record: Any) -> bytes:
-        """The bytes of a change, a sighting, an apply, conflict or resolution record."""
+        """The bytes of a change, a sighting, a link, an apply, conflict or resolution record."""
         ...
 
     def encode_key(self, key: Mapping[str, Any], system: str) -> bytes:
@@ -119,14 +119,19 @@ def _read(decoder: msgspec.json.Decoder[T], value: bytes, what: str) -> T:
 
 
 _STATE: Final = msgspec.msgpack.Encoder(order="deterministic", enc_hook=as_stored)
-_UNSTATE: Final = msgspec.msgpack.Decoder(RecordState)
+_UNPACK_PLAIN: Final = msgspec.msgpack.Decoder(RecordState)
+_UNPACK_LINKED: Final = msgspec.msgpack.Decoder(LinkedState)
+FORMATS: Final = (STATE_FORMAT, LINKED_FORMAT)
 
 
 def pack_state(state: RecordState) -> bytes:
     """A record's state as MessagePack, its format version first: the same bytes in Redis and on the changelog.
 
-    What few records have stands last, and is left out where it is empty: who is assigned, and before that who speaks.
+    What few records have stands last in a plain state, and is left out where it is empty: who is assigned, and before
+    that who speaks.
     """
+    if isinstance(state, LinkedState):
+        return _STATE.encode(state)
     packed = _STATE.encode(as_written(state) if state.cases else state)
     if state.assigned:
         return packed
@@ -136,7 +141,11 @@ def pack_state(state: RecordState) -> bytes:
 
 def unpack_state(packed: bytes | None) -> RecordState:
     """A record's state back; a new one for ``None``. Raises ``WireError`` for bytes of another format or none."""
-    return RecordState() if packed is None else _unpack(_UNSTATE.decode, packed)
+    return RecordState() if packed is None else _unpack(_open, packed)
+
+
+def _open(packed: bytes) -> RecordState:
+    return (_UNPACK_LINKED if packed.startswith(LINKED) else _UNPACK_PLAIN).decode(packed)
 
 
 def open_state(packed: bytes) -> RecordState:
@@ -153,7 +162,7 @@ def _unpack(decode: Callable[[bytes], RecordState], packed: bytes) -> RecordStat
         state = decode(packed)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise WireError(_unreadable(packed)) from None
-    if state.format != STATE_FORMAT:
+    if state.format != (LINKED_FORMAT if isinstance(state, LinkedState) else STATE_FORMAT):
         raise WireError(_unreadable(packed))
     return as_read(state)
 
@@ -164,8 +173,7 @@ def _unreadable(packed: bytes) -> str:
         found = msgspec.msgpack.decode(packed)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return "a record's state is no MessagePack: these bytes are not of our store or changelog"
-    if isinstance(found, list) and found and type(found[0]) is int and found[0] != STATE_FORMAT:
-        return (
-            f"a record's state has format {found[0]}, and this release reads {STATE_FORMAT}: run the one that wrote it"
-        )
+    if isinstance(found, list) and found and type(found[0]) is int and found[0] not in FORMATS:
+        known = " and ".join(map(str, FORMATS))
+        return f"a record's state has format {found[0]}, and this release reads {known}: run the one that wrote it"
     return f"a record's state of format {STATE_FORMAT} has another shape: these bytes are not of our store or changelog"

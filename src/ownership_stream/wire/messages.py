@@ -16,7 +16,7 @@ from ownership_stream.model import Case, CaseEvent, Change, Outcome, RecordState
 from ownership_stream.sources.mapping import Writer
 from ownership_stream.wire.codec import JSON, Wire
 from ownership_stream.wire.connect import with_schema
-from ownership_stream.wire.records import CONNECTOR, Apply, Conflict, Resolution, Source, Sync
+from ownership_stream.wire.records import CONNECTOR, Apply, Conflict, Link, Resolution, Source, Sync
 
 SPEC_VERSION: Final = "1.0"
 TYPES: Final = {
@@ -25,6 +25,7 @@ TYPES: Final = {
     "conflict": "ownership.conflict.v1",
     "resolution": "ownership.resolution.v1",
     "sighting": "ownership.sighting.v1",
+    "link": "ownership.link.v1",
 }
 """CloudEvents type of what stands on a topic."""
 
@@ -59,13 +60,19 @@ class Context(NamedTuple):
 
 def change_message(change: Change, wire: Wire = JSON) -> Message:
     """A change for ``ownership.changes``, keyed by its record."""
-    return _message("change", change.id, change.record, change, change, wire, at=change.at)
+    identity = f"{change.id}:{change.hops}" if change.hops else change.id
+    return _message("change", identity, change.record, change, change, wire, at=change.at)
 
 
 def sighting_message(sighting: Sighting, change: Change, wire: Wire = JSON) -> Message:
     """A sighting for ``ownership.matches``, keyed by its match key; ``change`` is the create that it is of."""
     identity = f"{change.id}:{sighting.key}"
     return _message("sighting", identity, sighting.key, sighting, change, wire, at=change.at)
+
+
+def link_message(link: Link, change: Change, wire: Wire = JSON) -> Message:
+    """A link for ``ownership.links``, keyed by the record that is another's; ``change`` is what it follows from."""
+    return _message("link", f"{change.id}:{link.key}:linked", link.key, link, change, wire, at=link.at)
 
 
 def held_by(state: RecordState, system: str) -> dict[str, Value]:

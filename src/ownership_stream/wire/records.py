@@ -1,4 +1,4 @@
-"""What stands on topics of ours beside changes and states: the shapes of apply, conflict and resolution records.
+"""What stands on topics of ours beside changes and states: the shapes of apply, conflict, resolution and link records.
 
 Times are milliseconds since the Unix epoch, UTC; values are canonical. Knows no encoding.
 """
@@ -151,3 +151,18 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds from the case's opening to its end; ``None`` where this did not end it."""
     masked: bool = False
     """Whether ``before`` and ``after`` are."""
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of ``ownership.links``, keyed by ``key``: the newest says whose that record's rows are."""
+
+    key: str
+    """The default id of a native key, or a record that was merged."""
+    record: str
+    """The record they belong to; ``key`` itself where they belong to nobody else."""
+    at: int
+    """The broker's time of the change that says so."""
+    change_id: str
+    actor: str | None = None
+    """The person; ``None``: a row says so by itself."""
+    reason: str | None = None

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from ownership_stream.model import FieldState, RecordState, SystemState, Value
+from ownership_stream.model import FieldState, LinkedState, RecordState, SystemState, Value
 
 
 class Fields:
@@ -148,6 +148,13 @@ class _State(RecordState, array_like=True, gc=False):
     fields: dict[str, Raw] = {}  # type: ignore[assignment]  # noqa: RUF012  # until it is put into a `Fields`
 
 
+class _Linked(LinkedState, array_like=True, gc=False):
+    """`LinkedState` likewise."""
+
+    systems: dict[str, _System] = {}  # type: ignore[assignment]  # noqa: RUF012  # as above
+    fields: dict[str, Raw] = {}  # type: ignore[assignment]  # noqa: RUF012  # as above
+
+
 class _One(dict[str, Callable[[Raw], Any]]):
     """Field -> how to unpack its value alone; there are as many as the matrix has fields."""
 
@@ -161,11 +168,15 @@ _ONE: Final = _One()
 _SHOWN: Final = msgspec.msgpack.Decoder(dict[str, Value]).decode
 _FIELD: Final = msgspec.msgpack.Decoder(FieldState).decode
 _STATE: Final = msgspec.msgpack.Decoder(_State).decode
+_LINKED_STATE: Final = msgspec.msgpack.Decoder(_Linked).decode
+
+LINKED: Final = b"\x9b\x02"
+"""What a packed `LinkedState` begins with: a list of eleven, the format first."""
 
 
 def open_sealed(packed: bytes) -> RecordState:
     """A record's state, sealed. Raises `msgspec.DecodeError` for other bytes: now, or where they are opened."""
-    state: Any = _STATE(packed)
+    state: Any = _LINKED_STATE(packed) if packed.startswith(LINKED) else _STATE(packed)
     state.fields = Fields(state.fields)
     for system in state.systems.values():
         system.shown = Shown(system.shown)
