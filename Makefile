@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --cov --cov-report=
 # Tests that need no broker: they share nothing and keep a core busy each.
-PURE := tests/unit tests/property tests/contracts tests/scenarios $(addprefix tests/chaos/test_,judge.py mutations.py soak.py)
+PURE := tests/unit tests/property tests/contracts tests/scenarios tests/deploy $(addprefix tests/chaos/test_,judge.py mutations.py soak.py)
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -16,6 +16,7 @@ demo: setup ## watch a simulated clinic being decided live; DEMO_SECONDS=20 make
 
 test: lint tools ## everything that CI runs: lint, types, layers, all tests, coverage of the core
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then $(MAKE) jars; fi
+	@PYTHONPATH=tests $(BIN)/python -m deploy_kit
 ifdef PYTEST_ARGS
 	@$(PYTEST) $(PYTEST_ARGS)
 else
@@ -76,9 +77,13 @@ bench: ## measured beside others on a real broker, in one run: QUICK=1 to see th
 	@scripts/setup bench
 	@PYTHONPATH=src .venv-bench/bin/python benchmarks/bench.py $(if $(QUICK),--quick) $(BENCH_ARGS)
 
-docs: setup-test ## write the generated pages anew: CLI, settings, metrics, dashboards
+docs: setup-test ## write the generated pages anew: CLI, settings, metrics, dashboards, the chart's schema
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python deploy/grafana/dashboards.py
+	@$(BIN)/python deploy/helm/generate.py
+
+image: ## build the container image, tagged with the program's version: IMAGE=registry/name for another name
+	@docker build --tag $(or $(IMAGE),ownership-stream):$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' src/ownership_stream/__init__.py) .
 
 loop-demo: setup-test tools ## two PostgreSQL databases, Debezium, the worker and JDBC sinks in a loop: LOOP_ARGS="--seed 2 --without-marker"
 	@PYTHONPATH=src:tests $(BIN)/python -m closed_loop.demo $(LOOP_ARGS)
@@ -103,4 +108,4 @@ tools: ## install or name what the tests need beside Python
 clean: ## remove what the recipes made
 	@rm -rf .venv .venv-bench .coverage .coverage.* coverage.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help demo loop-demo test check lint unit deep format faults chaos mutate soak bench-decide bench-formats bench-duplicates bench-catchup bench docs jars lock setup setup-test tools clean
+.PHONY: help demo loop-demo test check lint unit deep format faults chaos mutate soak bench-decide bench-formats bench-duplicates bench-catchup bench docs image jars lock setup setup-test tools clean
