@@ -21,7 +21,7 @@ ifdef PYTEST_ARGS
 	@$(PYTEST) $(PYTEST_ARGS)
 else
 	@$(PYTEST) --numprocesses 2 $(PURE)
-	@$(PYTEST) --cov-append -m "not faults" $(addprefix --ignore=,$(PURE) tests/browser)
+	@$(PYTEST) --cov-append -m "not faults" $(addprefix --ignore=,$(PURE))
 endif
 	@$(BIN)/python tests/coverage_gate.py
 
@@ -35,8 +35,7 @@ lint: setup-test ## ruff, mypy --strict, import-linter
 unit: setup-test ## the tests that need no broker
 	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
-browser: setup-test ## the pages in a real Chromium: needs Debian's `chromium`; OWNERSHIP_TEST_SHOTS=folder keeps pictures
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'playwright>=1.50'
+browser: setup-test tools ## the pages in a real Chromium alone; OWNERSHIP_TEST_SHOTS=folder keeps pictures
 	@$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
 deep: setup-test ## the property tests with many new examples

@@ -2,9 +2,12 @@
 
 import asyncio
 import re
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html import unescape
+from queue import Queue
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -13,17 +16,21 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDict
 from pydantic import SecretStr
 
+from kept_kit import Kept
 from matrices import PATIENT
 from ownership_stream.desk import Office
+from ownership_stream.embedded import Embedded
 from ownership_stream.identity import partition_of
 from ownership_stream.lane import Broker
-from ownership_stream.looking import Looker
+from ownership_stream.looking import Looker, look_by
 from ownership_stream.matrix.compile import load_document
 from ownership_stream.settings import Settings
 from ownership_stream.store import MemoryStore, Position, key_prefix
 from ownership_stream.web.actors import READER, Actor
 from ownership_stream.web.doors import SECRET_HEADER, doors_of
-from ownership_stream.web.server import Server
+from ownership_stream.web.limits import Failures
+from ownership_stream.web.server import Server, serve
+from queue_kit import begin_answers, resolutions_of
 from step_kit import DecideLane
 
 SECRET = "the proxy's secret, long enough to be one"
@@ -150,6 +157,47 @@ def served(office: Office, *, wait_seconds: float = 30.0) -> Iterator["Visitors"
         finally:
             runner.run(client.close())
             server.site.close()
+
+
+def with_pages(servers: Embedded, **said: Any) -> Kept:
+    """An application of its own on these servers, with pages and a topic of answers."""
+    kept = Kept(servers)
+    more = {"topic_resolutions": resolutions_of(kept), "pages_url": URL, "pages_proxy_secret": SECRET, **said}
+    kept.settings = type(kept.settings).model_validate({**kept.settings.model_dump(), **more})
+    begin_answers(kept)
+    return kept
+
+
+@contextmanager
+def visited(kept: Kept, *, wait_seconds: float = 30.0) -> Iterator["Visitors"]:
+    """The pages of a kept application."""
+    with (
+        look_by(kept.settings) as (looker, broker),
+        served(Office(kept.settings, DOCUMENT.matrix, looker, broker), wait_seconds=wait_seconds) as visitors,
+    ):
+        yield visitors
+
+
+@contextmanager
+def listening(kept: Kept) -> Iterator[str]:
+    """The pages of a kept application on a port of this machine, for clients of others; nobody fails too often."""
+    with look_by(kept.settings) as (looker, broker):
+        office = Office(kept.settings, DOCUMENT.matrix, looker, broker)
+        server = Server(office, DOCUMENT, doors_of(office.settings, DOCUMENT.matrix), url=URL, wait_seconds=30.0)
+        server.guard._failures = Failures(most=sys.maxsize)
+        loop, stop, ports = asyncio.new_event_loop(), asyncio.Event(), Queue[int]()
+
+        def work() -> None:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(serve(server, "127.0.0.1", 0, ports.put, stop))
+
+        thread = threading.Thread(target=work, name="pages of a test")
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{ports.get(timeout=30)}"
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join()
 
 
 class Visitors:

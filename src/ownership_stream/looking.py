@@ -4,9 +4,11 @@ States come from Redis without the proof that lanes ask for: a look may be a mom
 Nothing is written, no offset is committed, no group is joined.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from heapq import merge
+from itertools import islice
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -29,10 +31,10 @@ from ownership_stream.wire.avro_wire import wire_of
 MOCK_CLUSTER: Final = "mockCluster"
 """What the id of a cluster of librdkafka's mock broker begins with."""
 METADATA_SECONDS: Final = 10.0
-FIRST: Final = 16
-"""States of one lane that are read at first of those that wait: with those of the other lanes a page's worth."""
+FIRST: Final = 28
+"""States that are read at first of those that wait: a page's worth, and a few that wait for something else."""
 AT_ONCE: Final = 400
-"""States of one lane that are read at once where more are asked for."""
+"""States that are read at once where more are asked for."""
 
 
 class Record(NamedTuple):
@@ -40,6 +42,14 @@ class Record(NamedTuple):
 
     record: str
     state: RecordState
+
+
+class Waiting(NamedTuple):
+    """A record that wants to be looked at: when, its lane, its id."""
+
+    at: int
+    lane: int
+    record: str
 
 
 class Looker:
@@ -79,24 +89,36 @@ class Looker:
         if self._settings.mode is Mode.OBSERVE:
             return ((0, record) for record in self.states())
         lanes = range(self._settings.partitions)
-        return merge(*(self._waiting(self._prefix(lane), since) for lane in lanes), key=itemgetter(0))
+        return self._read(merge(*(self._index(lane, since) for lane in lanes), key=itemgetter(0)))
 
-    def _waiting(self, prefix: str, since: int) -> Iterator[tuple[int, Record]]:
-        for some in self._index(prefix, since):
-            for (at, record), stored in zip(some, self._store.peek(prefix, [one for _, one in some]), strict=True):
-                state = unpack(stored)
+    def _read(self, waiting: Iterator[Waiting]) -> Iterator[tuple[int, Record]]:
+        """The states of those that wait, read in pieces that grow: most who look want the first page only."""
+        size = FIRST
+        while some := list(islice(waiting, size)):
+            found = self._stored(some)
+            for at, _, record in some:
+                state = unpack(found.get(record))
                 if state is not None:
                     yield at, Record(record, state)
+            size = min(2 * size, AT_ONCE)
 
-    def _index(self, prefix: str, since: int) -> Iterator[list[tuple[int, str]]]:
-        """A lane's waiting records in pieces that grow: most who look want the beginning only."""
-        size, told = FIRST, set[tuple[int, str]]()
+    def _stored(self, some: Sequence[Waiting]) -> dict[str, bytes | None]:
+        """Their states as they are stored: one question for each lane."""
+        by_lane: dict[int, list[str]] = defaultdict(list)
+        for _, lane, record in some:
+            by_lane[lane].append(record)
+        found: dict[str, bytes | None] = {}
+        for lane, records in by_lane.items():
+            found.update(zip(records, self._store.peek(self._prefix(lane), records), strict=True))
+        return found
+
+    def _index(self, lane: int, since: int) -> Iterator[Waiting]:
+        """Who waits in a lane, asked for in pieces that grow."""
+        prefix, size, told = self._prefix(lane), FIRST, set[tuple[int, str]]()
         while True:
             asked = size + len(told)
             found = self._store.waiting(prefix, since, asked)
-            new = [one for one in found if one not in told]
-            if new:
-                yield new
+            yield from (Waiting(at, lane, record) for at, record in found if (at, record) not in told)
             if len(found) < asked:
                 return
             since = found[-1][0]

@@ -1,11 +1,9 @@
 """The pages in a real Chromium: sign in, find, decide; a case that changes meanwhile; a refusal; what is shown to whom.
 
-Needs Debian's `chromium` on the PATH and the package `playwright`; skipped by name where there is none. The lane that
-answers is the real decide step over an embedded broker.
+The lane that answers is the real decide step over an embedded broker; `test_at_work.py` has the shipped processes.
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,13 +19,6 @@ from queue_kit import ANN, CIM, PLAN, at_work, begin_answers, case_of, queue, re
 from step_kit import DecideLane, applies_in, row
 from web_kit import DOCUMENT
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the package `playwright` is not installed")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no `chromium` on the PATH"),
-]
-AXE = os.environ.get("OWNERSHIP_TEST_AXE", "")
-"""Path of axe-core's `axe.min.js`, where accessibility is to be checked as well."""
 SHOTS = os.environ.get("OWNERSHIP_TEST_SHOTS", "")
 """Folder for pictures of the pages, where somebody wants to look at them."""
 WIDTHS = {"wide": 1280, "phone": 390}
@@ -39,15 +30,6 @@ def servers() -> Iterator[Embedded]:
     """One broker and one Redis for all."""
     with kept_servers() as embedded:
         yield embedded
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """One browser for all."""
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -169,32 +151,74 @@ def test_what_somebody_writes_is_never_run(page: Any, lane: tuple[DecideLane, st
 
 PATHS = {
     "queue": "/?owner=", "case": "/cases/c-3:medication_plan", "record": "/cases/c-3:medication_plan/record",
-    "matrix": "/matrix", "field": "/matrix/legal_name", "try": "/try?field=legal_name", "people": "/people",
-    "lookup": "/record", "missing": "/cases/none",
+    "bulk": "/bulk?field=medication_plan", "matrix": "/matrix", "field": "/matrix/legal_name",
+    "try": "/try?field=legal_name", "people": "/people", "lookup": "/record", "missing": "/cases/none",
 }  # fmt: skip
+LOOKS = [("light", "wide"), ("dark", "wide"), ("light", "phone")]
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """axe-core, which finds what is against WCAG. The browser's debugger runs it, which no policy of ours binds."""
+    found = pytest.importorskip("axe_playwright_python", reason="the package `axe-playwright-python` is not installed")
+    return (Path(found.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+def judged(page: Any, axe: str, name: str, look: str) -> None:
+    """Nothing sticks out at the side, and axe-core finds nothing against WCAG 2.2 AA."""
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"{name}-{look}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than its window"
+    page.evaluate(axe)
+    found = page.evaluate("rules => axe.run({runOnly: rules})", RULES)
+    assert len(found["passes"]) > 5, "axe-core looked at nothing"
+    assert [] == [(one["id"], [node["target"] for node in one["nodes"]]) for one in found["violations"]], name
+
+
+@pytest.mark.parametrize(("colours", "width"), LOOKS)
 def test_every_page_fits_and_can_be_used_by_all(
-    chromium: Any, lane: tuple[DecideLane, str], colours: str, width: str
+    chromium: Any, lane: tuple[DecideLane, str], axe: str, colours: str, width: str
 ) -> None:
-    """Nothing sticks out at the side; where axe-core is at hand it finds nothing against WCAG 2.2 AA."""
+    """Each page, and what the forms of each answer: light and dark, wide and as wide as a phone."""
     context = chromium.new_context(
         base_url=lane[1], color_scheme=colours, viewport={"width": WIDTHS[width], "height": 800}
     )
-    # Read before our policy could forbid it: axe-core is no script of ours.
-    page = context.new_page()
+    page, look = context.new_page(), f"{colours}-{width}"
     become(page, "medical_lead")
     for name, path in PATHS.items():
         page.goto(path)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than its window"
-        if SHOTS:
-            page.screenshot(path=Path(SHOTS) / f"{name}-{colours}-{width}.png", full_page=True)
-        if AXE:
-            page.evaluate(Path(AXE).read_text(encoding="utf-8"))
-            found = page.evaluate(
-                "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
-            )
-            assert [] == [(one["id"], [node["target"] for node in one["nodes"]]) for one in found["violations"]], name
+        judged(page, axe, name, look)
+    for name in answers_of(page):
+        judged(page, axe, name, look)
     context.close()
+
+
+def answers_of(page: Any) -> Iterator[str]:
+    """The pages that only forms lead to, each as it is reached."""
+    page.goto("/record")
+    page.get_by_label("Record id").fill("nobody")
+    page.get_by_role("button", name="Show").click()
+    yield "lookup-missing"
+    page.goto("/try?field=legal_name")
+    page.get_by_label("New value").fill("family: Doe")
+    page.get_by_role("button", name="Try").click()
+    yield "tried"
+    page.goto(PATHS["case"])
+    page.get_by_role("button", name="Show the values").click()
+    page.get_by_text("850 mg").first.wait_for()
+    yield "case-revealed"
+    page.get_by_role("button", name="Assign").click()
+    page.get_by_role("heading", name="Done: assigned").wait_for()
+    yield "answer"
+    page.goto("/bulk")
+    page.locator('input[value="keep"]').check()
+    page.get_by_label("Why").fill("mistyped")
+    page.get_by_role("button", name="Show what would happen").click()
+    page.get_by_role("heading", name="What would happen").wait_for()
+    yield "bulk-preview"
+    page.get_by_role("button", name="Decide these 2").click()
+    page.get_by_role("heading", name="2 of 2 done").wait_for()
+    yield "bulk-answer"
+    page.goto("/decided")
+    yield "decided"

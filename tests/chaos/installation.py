@@ -88,12 +88,20 @@ class Installation:
     def worker(self, *, failpoint: str = "", **said: Any) -> "WorkerProcess":
         """A worker in a process of its own, by the command that people use; `said` overrides settings for it alone."""
         port = kept_port()
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.src), "OWNERSHIP_TEST_FAILPOINT": failpoint}
-        for name, value in {**self._plain(), "http_port": port, **said}.items():
-            environment[f"OWNERSHIP_{name.upper()}"] = str(value)
-        if not failpoint:
-            del environment["OWNERSHIP_TEST_FAILPOINT"]
+        environment = self._environment(http_port=port, **said)
+        if failpoint:
+            environment["OWNERSHIP_TEST_FAILPOINT"] = failpoint
         return WorkerProcess(environment, port)
+
+    def pages(self, **said: Any) -> "WorkerProcess":
+        """The pages likewise, at an address of this machine."""
+        port = kept_port()
+        url = f"http://127.0.0.1:{port}"
+        return WorkerProcess(self._environment(pages_port=port, pages_url=url, **said), port, "pages")
+
+    def _environment(self, **said: Any) -> dict[str, str]:
+        settings = {f"OWNERSHIP_{name.upper()}": str(value) for name, value in {**self._plain(), **said}.items()}
+        return {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.src), **settings}
 
     def _plain(self) -> dict[str, Any]:
         """The settings as environment variables hold them: only those that differ from the defaults."""
@@ -149,12 +157,12 @@ class Installation:
 
 
 class WorkerProcess(Watched):
-    """One worker at work. What it logs goes to a file, since a full pipe would stop it."""
+    """One worker at work, or another command that serves. What it logs goes to a file: a full pipe would stop it."""
 
-    def __init__(self, environment: Mapping[str, str], port: int) -> None:
+    def __init__(self, environment: Mapping[str, str], port: int, serving: str = "worker") -> None:
         self.port = port
         self._said: IO[str] = TemporaryFile("w+")  # noqa: SIM115  # closed by `close`
-        command = [sys.executable, "-m", "ownership_stream", "worker"]
+        command = [sys.executable, "-m", "ownership_stream", serving]
         self.process = subprocess.Popen(command, env=dict(environment), stdout=self._said, stderr=self._said)
 
     @property

@@ -1,41 +1,23 @@
 """What people ask on the pages and by the API, answered by a lane on an embedded broker."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from kept_kit import Kept
 from logging_kit import logged
-from ownership_stream.desk import Office
 from ownership_stream.embedded import Embedded
-from ownership_stream.looking import look_by
 from ownership_stream.telemetry import hash_id, hash_key
 from ownership_stream.wire import JSON
-from queue_kit import BEN, CIM, DOB, PLAN, at_work, begin_answers, case_of, queue, resolutions_of
+from queue_kit import BEN, CIM, DOB, PLAN, at_work, case_of, queue
 from step_kit import DecideLane, row
-from web_kit import DOCUMENT, IDA, OMAR, RITA, SECRET, URL, Visitors, served
+from web_kit import IDA, OMAR, RITA, visited, with_pages
 
 
 @pytest.fixture
 def kept(servers: Embedded) -> Kept:
     """An application of its own, with pages."""
-    kept = Kept(servers)
-    more = {"topic_resolutions": resolutions_of(kept), "pages_url": URL, "pages_proxy_secret": SECRET}
-    kept.settings = type(kept.settings).model_validate({**kept.settings.model_dump(), **more})
-    begin_answers(kept)
-    return kept
-
-
-@contextmanager
-def visited(kept: Kept, *, wait_seconds: float = 30.0) -> Iterator[Visitors]:
-    """Its pages."""
-    with (
-        look_by(kept.settings) as (looker, broker),
-        served(Office(kept.settings, DOCUMENT.matrix, looker, broker), wait_seconds=wait_seconds) as visitors,
-    ):
-        yield visitors
+    return with_pages(servers)
 
 
 def path_of(lane: DecideLane, record: str) -> str:

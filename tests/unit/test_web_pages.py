@@ -114,7 +114,7 @@ def test_an_empty_queue_says_so() -> None:
 def test_a_case_shows_both_sides_and_what_each_choice_sends_where(visit: Visitors) -> None:
     """Masked, and all the same with which part differs: that is where to look."""
     page = visit(OMAR).get(DOSE)
-    assert "The EHR owns `Medication plan` and shows a value that no rightful writer has attested" in page.words
+    assert "The EHR owns “Medication plan” and shows a value that no rightful writer has attested" in page.words
     assert 1 == len(re.findall(r'<dd class="differs', page.text)), "the dose alone differs"
     assert "•••" in page.words
     assert "Take what the EHR has: dose •••, drug •••, status ••• sent to nobody" in page.words

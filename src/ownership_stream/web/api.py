@@ -41,6 +41,7 @@ class Api:
 
     def __init__(self, site: Site, document: MatrixDocument) -> None:
         self._site, self._work, self._document = site, site.work, document
+        self._described = described(site.work.matrix)
 
     def routes(self) -> list[web.RouteDef]:
         """Where each is; ``openapi.py`` describes these and no others."""
@@ -58,7 +59,7 @@ class Api:
 
     async def openapi(self, _: web.Request) -> web.Response:
         """This API, described."""
-        return _json(described())
+        return _json(self._described)
 
     async def conflicts(self, request: web.Request) -> web.Response:
         """Open cases, what is due first, first; values masked."""

@@ -18,6 +18,8 @@ NOBODY: Final = "nobody"
 ME: Final = "me"
 MOST: Final = 100
 """Entries of one page."""
+FILTERS: Final = ("owner", "field", "system", "reason", "assigned", "late")
+"""What a query may say of the cases that are wanted."""
 OF_RECORD: Final = "record"
 """In the filter by field: cases of a record as a whole."""
 

@@ -1,14 +1,15 @@
 """The API described in OpenAPI 3.1, from the types that bodies are read by and from one table of operations."""
 
-from functools import cache
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from ownership_stream import __version__
+from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.outcomes import CASE_REASONS
 from ownership_stream.web.bodies import TYPES
-from ownership_stream.web.filters import MOST
+from ownership_stream.web.filters import MOST, OF_RECORD
 from ownership_stream.web.work import PAGE
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -41,16 +42,17 @@ class Operation(NamedTuple):
 
 
 TEXT: Final = {"type": "string"}
+PLACE: Final = "^([0-9]{1,15}-[0-9]{1,15}-.*)?$"
 LIMIT: Final = Query("limit", "how many at most", {"type": "integer", "minimum": 1, "maximum": MOST, "default": PAGE})
 FILTERS: Final = (
     Query("owner", "only cases of this escalation owner", TEXT),
     Query("field", "only of this field; `record`: of a record as a whole", TEXT),
     Query("system", "only those in which this system has a part", TEXT),
-    Query("reason", "only those that wait for this reason", {"type": "string", "enum": sorted(CASE_REASONS)}),
+    Query("reason", "only those that wait for this reason", {"type": "string", "enum": ["", *sorted(CASE_REASONS)]}),
     Query("assigned", "only those assigned to this person; `me`, `nobody`", TEXT),
     Query("late", "anything: only those past due, or passed on since nobody decided in time", TEXT),
     LIMIT,
-    Query("after", "where the page begins: `next` of the page before", TEXT),
+    Query("after", "where the page begins: `next` of the page before", {"type": "string", "pattern": PLACE}),
 )
 NOT_FOUND: Final = 404
 ALL_PROBLEMS: Final = {
@@ -140,13 +142,19 @@ OPERATIONS: Final = (
 )
 
 
-@cache
-def document() -> dict[str, Any]:
-    """The description; made once."""
+def document(matrix: Matrix) -> dict[str, Any]:
+    """The description, with the words that this matrix has."""
     _, schemas = msgspec.json.schema_components(TYPES, ref_template=REF)
+    words = _words(matrix)
+    trial, ask = schemas["TrialBody"]["properties"], schemas["AskBody"]["properties"]
+    trial["field"] |= {"enum": [*matrix.fields]}
+    trial["system"] |= {"enum": [*matrix.systems]}
+    trial["role"] |= {"enum": words["role"]}
+    trial["stage"] |= {"enum": words["stage"]}
+    ask["system"] |= {"enum": words["system"]}
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation, words)
     return {
         "openapi": "3.1.0",
         "jsonSchemaDialect": DIALECT,
@@ -169,14 +177,31 @@ def document() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+def _words(matrix: Matrix) -> dict[str, list[str]]:
+    """The words that the matrix has for each thing that is asked by its name; blank: for none in particular."""
+    return {
+        "owner": ["", *matrix.escalations],
+        "field": ["", OF_RECORD, *matrix.fields],
+        "system": ["", *matrix.systems],
+        "role": ["", *sorted(matrix.roles)],
+        "stage": ["", *matrix.stages.map],
+    }
+
+
+def _operation(operation: Operation, words: Mapping[str, list[str]]) -> dict[str, Any]:
     said: dict[str, Any] = {
         "operationId": operation.name,
         "description": operation.meaning,
         "responses": _responses(operation),
     }
     parameters: list[dict[str, Any]] = [
-        {"name": one.name, "in": "query", "description": one.meaning, "schema": one.schema} for one in operation.query
+        {
+            "name": one.name,
+            "in": "query",
+            "description": one.meaning,
+            "schema": one.schema | ({"enum": words[one.name]} if one.name in words else {}),
+        }
+        for one in operation.query
     ]
     if "{case}" in operation.path:
         parameters.append({"name": "case", "in": "path", "required": True, "description": "its id", "schema": TEXT})

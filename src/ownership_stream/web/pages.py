@@ -12,7 +12,7 @@ from ownership_stream.outcomes import CASE_REASONS
 from ownership_stream.queue import Open, View, until
 from ownership_stream.web.actors import READER, Actor
 from ownership_stream.web.comparing import compare
-from ownership_stream.web.filters import acting, place_of, wanted_of
+from ownership_stream.web.filters import FILTERS, acting, place_of, wanted_of
 from ownership_stream.web.forms import ask_of, said
 from ownership_stream.web.guard import ACTOR, form_of
 from ownership_stream.web.rendering import Filled
@@ -59,7 +59,7 @@ class Pages:
         now = int(time() * 1000)
         return self._page(
             request, "queue.html", views=found.views, due=[_due(view, now) for view in found.views],
-            query=Filled(query),
+            query=Filled(query), filters={name: query[name] for name in FILTERS if query.get(name)},
             next=self._next(query, found.after), reasons=sorted(CASE_REASONS),
         )  # fmt: skip
 

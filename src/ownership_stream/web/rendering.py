@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.web.guard import ACTOR
-from ownership_stream.web.words import moment, plain, text_of
+from ownership_stream.web.words import for_people, moment, plain, quoted, text_of
 
 LONG: Final = 300
 """Characters of a text from which on only its beginning is shown at first."""
@@ -22,7 +22,7 @@ class Renderer:
             loader=PackageLoader("ownership_stream.web"), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True, auto_reload=False,
         )  # fmt: skip
-        self._environment.filters.update(plain=plain, moment=moment, text=text_of)
+        self._environment.filters.update(plain=plain, moment=moment, text=text_of, quoted=quoted, time=for_people)
         self._environment.globals.update(matrix=matrix, LONG=LONG, demo=demo)
 
     def page(self, request: web.Request, template: str, said: Mapping[str, Any], *, status: int = 200) -> web.Response:

@@ -17,6 +17,7 @@ from ownership_stream.settings import Settings
 from ownership_stream.sources import bound, load_all
 from ownership_stream.telemetry import HashedId, get_logger
 from ownership_stream.web.api import Api, problem
+from ownership_stream.web.bulk import BulkPages
 from ownership_stream.web.doors import Door, doors_of
 from ownership_stream.web.guard import API, Guard
 from ownership_stream.web.matrix_pages import MatrixPages
@@ -55,6 +56,7 @@ class Server:
         self.application = web.Application(middlewares=self.guard.middlewares(), client_max_size=LARGEST)
         self.application.add_routes([
             *Pages(self.site).routes(),
+            *BulkPages(self.site).routes(),
             *MatrixPages(self.site, document).routes(),
             *Api(self.site, document).routes(),
             *more,

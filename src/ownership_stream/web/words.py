@@ -1,5 +1,6 @@
 """What is shown of times, values and other people's texts. Escaping is the templates' matter."""
 
+import re
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -9,6 +10,9 @@ HOUR: Final = 3_600_000
 SOON: Final = HOUR
 """What is due within so many milliseconds is shown as urgent."""
 NOTHING_THERE: Final = "nothing"
+BACKTICKS: Final = re.compile("`([^`]*)`")
+TIMES: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)[.\d]*Z")
+SECONDS_END: Final = len("2026-03-02T12:00:00")
 
 
 class Due(NamedTuple):
@@ -31,6 +35,16 @@ def due_in_words(due: int, now: int, said: str) -> Due:
 def moment(at: int) -> str:
     """A time in milliseconds as people read it: ISO 8601 to the second, UTC."""
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def for_people(at: str) -> str:
+    """A time of ``moment``, or of ``explain``, as it is read in a sentence: to the second, without its marks."""
+    return at[:SECONDS_END].replace("T", " ")
+
+
+def quoted(sentence: str) -> str:
+    """A sentence of ours as pages have it: names of things in quotation marks, times without their marks."""
+    return TIMES.sub(r"\1 \2", BACKTICKS.sub(r"“\1”", sentence))
 
 
 def plain(text: str) -> str:

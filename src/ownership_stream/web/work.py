@@ -98,22 +98,46 @@ class Work:
         views = [desk.view(one, show_values=False, choices=False) for one in found.cases]
         return Listed(views, "" if found.after is None else str(found.after))
 
-    def find(self, case: str) -> Open | None:
-        """An open case by its id; ``None`` where there is none of that id.
+    def chosen(self, wanted: Wanted, actor: Actor, most: int) -> tuple[list[Open], bool]:
+        """The first cases that are wanted and that this person decides, and whether there may be more of them."""
+        cases = self.office.in_order()
+        found = part(cases, lambda one: wants(self.matrix, wanted, one) and actor.decides(self.matrix, one.case),
+                     most, LOOKS)  # fmt: skip
+        for one in found.cases:
+            self._remember(one)
+        return found.cases, found.after is not None
 
-        Where its record was not seen here before, the queue is read until it is found.
+    def name(self, record: str) -> str:
+        """A record as it is shown."""
+        return self._desk(None).name(record)
+
+    def find(self, case: str) -> Open | None:
+        """An open case by its id; ``None`` where there is none of that id."""
+        return self.find_all([case])[0]
+
+    def find_all(self, cases: Sequence[str]) -> list[Open | None]:
+        """The open cases of these ids, in their order; ``None`` where there is none of that id.
+
+        Where the record of some was not seen here before, the queue is read until they are found, once.
         """
         with self._lock:
+            unseen = {case for case in cases if case not in self._records}
+        if unseen:
+            for one in self.office.in_order():
+                self._remember(one)
+                unseen.discard(one.case.id)
+                if not unseen:
+                    break
+        return [self._open(case) for case in cases]
+
+    def _open(self, case: str) -> Open | None:
+        """A case of a record that was seen here."""
+        with self._lock:
             record = self._records.get(case)
-        if record is not None:
-            state = self.office.looker.state(record)
-            cases = () if state is None else state.cases.values()
-            return next((Open(record, state, one) for one in cases if one.id == case and state is not None), None)
-        for one in self.office.in_order():
-            self._remember(one)
-            if one.case.id == case:
-                return one
-        return None
+        state = None if record is None else self.office.looker.state(record)
+        if record is None or state is None:
+            return None
+        return next((Open(record, state, one) for one in state.cases.values() if one.id == case), None)
 
     def view(self, one: Open, *, show_values: bool = False) -> View:
         """A case with what can be done about it."""
@@ -181,9 +205,27 @@ class Work:
         if edition and edition != self.edition(one):
             return self._answer(one, "changed meanwhile", "")
         [found] = self._desk(actor, one).ask([(one, ask)], reason, self._wait)
-        if found is None:
-            return Answered(WRITTEN, "", "it is in the log, and decided as soon as a worker gets there")
-        return self._answer(one, found.outcome, found.answer, found)
+        return self._answered(one, found)
+
+    def ask_all(self, asks: Sequence[tuple[Open, Ask, str]], actor: Actor, reason: str | None) -> list[Answered]:
+        """Ask each case as it was read (its edition), all before any answer is waited for; in their order."""
+        answers: dict[str, Answered] = {}
+        by_role: dict[str, list[tuple[Open, Ask]]] = {}
+        for one, ask, edition in asks:
+            if edition == self.edition(one):
+                by_role.setdefault(actor.role_for(self.matrix, one.case), []).append((one, ask))
+            else:
+                answers[one.case.id] = self._answer(one, "changed meanwhile", "")
+        for some in by_role.values():
+            found = self._desk(actor, some[0][0]).ask(some, reason, self._wait)
+            answers |= {one.case.id: self._answered(one, said) for (one, _), said in zip(some, found, strict=True)}
+        return [answers[one.case.id] for one, _, _ in asks]
+
+    def planned_all(
+        self, asks: Sequence[tuple[Open, Ask]], actor: Actor, reason: str | None
+    ) -> list[tuple[Answered, dict[str, str]]]:
+        """What each would come to now, as ``planned``."""
+        return [self.planned(one, actor, ask, reason) for one, ask in asks]
 
     def planned(self, one: Open, actor: Actor, ask: Ask, reason: str | None) -> tuple[Answered, dict[str, str]]:
         """What an ask would come to now, and which systems would be sent the field, as what."""
@@ -193,6 +235,12 @@ class Work:
         if answer is None:
             return self._answer(one, "failed", ""), sends
         return self._answer(one, answer.outcome, answer.reason), sends
+
+    def _answered(self, one: Open, found: Resolution | None) -> Answered:
+        """What was answered; nothing yet where no worker was there in time."""
+        if found is None:
+            return Answered(WRITTEN, "", "it is in the log, and decided as soon as a worker gets there")
+        return self._answer(one, found.outcome, found.answer, found)
 
     def _answer(self, one: Open, outcome: str, reason: str, found: Resolution | None = None) -> Answered:
         return Answered(outcome, reason, answer_in_words(self.matrix, one, outcome, reason), found)
