@@ -72,6 +72,7 @@ class Oracle(Asks, Several):
             self.outcomes = {(name, column == "request"): ("replay", "") for name, column, _ in self.columns()}
             self.quiet = True
             return
+        seat.key = seat.key or change.key  # “Until then that of the first of its other rows”
         self.read_again()
         if change.op == "d":
             self.delete(seat, row)

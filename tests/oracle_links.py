@@ -1,6 +1,7 @@
 """A second opinion on merges: docs/rules.md, *Merge*, written down from its sentences and not from the code.
 
-Restricted to which value stands of two records that both have one; what then follows for systems and cases is checked
+Restricted to which value stands of two records that both have one, and to which side of a split has which value after
+it; what then follows for systems, cases, sends and positions, and the way of words and rows between records, is checked
 by properties of its own (``tests/property/test_links.py``). Works on plain dictionaries.
 """
 
@@ -54,6 +55,38 @@ def end(matrix: Matrix, name: str, mine: Plain | None, theirs: Plain) -> str:
     if spec.critical or name == matrix.stages.field or mine.override or theirs.override:
         return "queued"
     return by_evidence_or_time(matrix, name, mine, theirs)
+
+
+class Side(NamedTuple):
+    """One side of a split: its rows, where one of them speaks, what its systems show, and whether care has started."""
+
+    rows: set[str]
+    speaks: set[str]
+    shown: dict[str, dict[str, Value]]
+    started: bool
+
+
+def parted(matrix: Matrix, state: RecordState, stays: Side, leaves: Side) -> tuple[dict[str, Value], dict[str, Value]]:
+    """The current values of who stays and of who leaves.
+
+    “The current values … that these rows set go back, with their provenance; the rest stays”; “a field whose current
+    value went to the other side is: critical, and still shown here → no current value …; otherwise what the owner
+    shows, or none”.
+    """
+    here: dict[str, Value] = {}
+    there: dict[str, Value] = {}
+    for name, one in state.fields.items():
+        if one.version == 0:
+            continue
+        goes = one.row in leaves.rows if one.row else one.system in leaves.speaks
+        own, other, side = (there, here, stays) if goes else (here, there, leaves)
+        own[name] = one.value
+        spec = matrix.fields[name]
+        owner = spec.owner["after" if side.started else "before"]
+        shows = side.shown.get(owner, {}).get(name)
+        if shows is not None and not spec.critical and name != matrix.stages.field:
+            other[name] = shows
+    return here, there
 
 
 def by_evidence_or_time(matrix: Matrix, name: str, mine: Plain, theirs: Plain) -> str:

@@ -73,7 +73,9 @@ class Own(Consequences):
         """“An event that says that a row changed, and not what it now shows, changes nothing and opens a case”."""
         self.quiet = True
         change = self.change
-        if self.step_1_position(self.seats[change.system].rows.setdefault(change.row, Row())):
+        seat = self.seats[change.system]
+        seat.key = seat.key or change.key
+        if self.step_1_position(seat.rows.setdefault(change.row, Row())):
             return
         owned = [name for name in self.matrix.fields if self.owner(name) == change.system]
         name = [*owned, *self.matrix.fields][0]

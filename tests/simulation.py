@@ -438,11 +438,14 @@ WEATHERS = st.builds(
     breaker=st.sampled_from([0, 0, 20]),
 )
 
+HOT = st.lists(st.sampled_from(list(MATRIX.fields)), min_size=1, max_size=3, unique=True)
+"""The few fields that a life is about."""
+
 
 @st.composite
 def lives(draw: st.DrawFn) -> Life:
     """A life: perhaps a lead or a patient first, then quarrels about a few fields, in some weather."""
-    hot = st.sampled_from(draw(st.lists(st.sampled_from(list(MATRIX.fields)), min_size=1, max_size=3, unique=True)))
+    hot = st.sampled_from(draw(HOT))
     edits = st.builds(
         Edit,
         system=st.sampled_from([EHR, CRM]),
@@ -467,7 +470,7 @@ def lives(draw: st.DrawFn) -> Life:
 @st.composite
 def crashed_lives(draw: st.DrawFn) -> Life:
     """Only people edit, a few fields of a patient, and sinks that crash again and again feed both systems."""
-    hot = st.sampled_from(draw(st.lists(st.sampled_from(list(MATRIX.fields)), min_size=1, max_size=3, unique=True)))
+    hot = st.sampled_from(draw(HOT))
     edits = st.builds(
         Edit,
         system=st.sampled_from([EHR, CRM]),

@@ -122,6 +122,8 @@ def _row(draft: Draft) -> None:
     draft.reason = fresh.reason
     system.rows = system.rows.copy()
     system.rows[change.row] = row_state(known, change)
+    # Until its primary row is seen, the record's key there is that of the first of its other rows.
+    system.key = system.key or change.key
     if draft.cases:
         was_read_again(draft)
     if change.op == "d":

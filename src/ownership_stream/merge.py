@@ -81,7 +81,8 @@ def merge(
     for key in sorted(theirs.systems):
         _take_seat(draft, key, theirs.systems[key], theirs.speaking)
     draft.paused = draft.paused or theirs.paused
-    _take_fields(draft, theirs)
+    draft.fields = _told_apart(draft, change.record, base)
+    _take_fields(draft, theirs, _told_apart(draft, change.other, theirs))
     _take_cases(draft, theirs)
     close_link_case(draft)
     go_on(draft)
@@ -110,11 +111,17 @@ def _united(one: tuple[str, ...], other: tuple[str, ...], less: set[str]) -> tup
 def _take_seat(draft: Draft, key: str, theirs: SystemState, speaking: dict[str, Speaking]) -> None:
     """A system that only one side has goes on as it is; where both have it, one row speaks and the other is silent."""
     mine = draft.systems.get(key)
-    if mine is None or (theirs.present and not mine.present):
-        old = {} if mine is None or _keep_silent(draft, key, mine, theirs) else mine.rows
-        paused = theirs.paused or (mine is not None and mine.paused)
+    if mine is None or not mine.key or (theirs.present and not mine.present):
+        mine = SystemState() if mine is None else mine
+        old = {} if _keep_silent(draft, key, mine, theirs) else mine.rows
         draft.speaking = _united_speaking(draft.speaking, speaking, key)
-        draft.systems[key] = replace(theirs, rows=_rows(old, theirs.rows), paused=paused)
+        # What was sent to be made there may still land.
+        draft.systems[key] = replace(
+            theirs,
+            rows=_rows(old, theirs.rows),
+            paused=theirs.paused or mine.paused,
+            outstanding=mine.outstanding | theirs.outstanding,
+        )
         return
     seat = draft.system(key)
     seat.paused = mine.paused or theirs.paused
@@ -153,9 +160,19 @@ def _rows(some: dict[str, RowState], more: dict[str, RowState]) -> dict[str, Row
     return rows
 
 
-def _take_fields(draft: Draft, theirs: RecordState) -> None:
+def _told_apart(draft: Draft, record: str, side: RecordState) -> dict[str, FieldState]:
+    """What several rows said as one, under a key that does not speak any more, is of their record: a split knows it."""
+    keys = {key: seat.key for key, seat in side.systems.items()}
+    lost = {key for key, seat in draft.systems.items() if keys.get(key, seat.key) != seat.key}
+    return {
+        name: replace(one, row=came_from(record)) if one.system in lost and one.row.endswith(TOGETHER) else one
+        for name, one in side.fields.items()
+    }
+
+
+def _take_fields(draft: Draft, theirs: RecordState, fields: dict[str, FieldState]) -> None:
     stage, matrix = draft.matrix.stages.field, draft.matrix
-    found = {name: theirs.fields[name] for name in theirs.fields if theirs.fields[name].version}
+    found = {name: one for name, one in fields.items() if one.version}
     names = [name for name in matrix.fields if name in found]
     names += sorted(found.keys() - matrix.fields.keys())
     sides = {name: _side(draft, name, found[name]) for name in names}
@@ -413,9 +430,10 @@ def _part_values(draft: Draft, part: Draft, goes: Goes) -> None:
     fields = draft.fields
     part.fields = {name: one for name, one in fields.items() if goes(one.row, one.system)}
     draft.fields = {name: one for name, one in fields.items() if not goes(one.row, one.system)}
+    went = frozenset(part.fields)
     for name, field in draft.matrix.fields.items():
-        for side, gone in ((draft, part), (part, draft)):
-            _without_current(side, fields.get(name) if name in gone.fields else None, name, field)
+        if name in fields:
+            _without_current(draft if name in went else part, fields[name], name, field)
     draft.version = part.version = draft.base.version + 1
 
 
@@ -433,9 +451,9 @@ def _part_cases(draft: Draft, part: Draft, goes: Goes) -> None:
             draft.cases = {**draft.cases, name: replace(case, proposals=staying)}
 
 
-def _without_current(side: Draft, lost: FieldState | None, name: str, field: Field) -> None:
+def _without_current(side: Draft, lost: FieldState, name: str, field: Field) -> None:
     """A field whose current value went to the other side: what the owner shows is current, unless it is critical."""
-    if lost is None or not lost.version:
+    if not lost.version:
         return
     shown = {key: seat.shown.get(name) for key, seat in side.systems.items() if seat.present}
     owner = side.owner(field)

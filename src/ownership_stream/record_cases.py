@@ -46,6 +46,7 @@ def others_in(case: Case) -> tuple[str, ...]:
 def reread(draft: Draft) -> None:
     """The row changed, and nobody said what: somebody has it read again (section 2, *Read again*)."""
     system = draft.system(draft.change.system)
+    system.key = system.key or draft.change.key
     system.rows = noted(draft, system.rows)
 
 

@@ -1,4 +1,4 @@
-"""The stream of the integration tests."""
+"""The servers and the stream of the integration tests."""
 
 import shutil
 
@@ -17,3 +17,11 @@ def stream(request: pytest.FixtureRequest, broker: TestBroker, embedded: Embedde
     if request.node.get_closest_marker("real_redis") and shutil.which("redis-server") is None:
         pytest.skip("needs a redis-server on the PATH")
     return Stream(broker, embedded.redis_url)
+
+
+@pytest.fixture(scope="module")
+def servers(broker: TestBroker, embedded: Embedded) -> tuple[str, str]:
+    """A real Kafka and a real Redis."""
+    if not broker.real or shutil.which("redis-server") is None:
+        pytest.skip("needs a real Kafka and a redis-server: the mock broker isolates no transactions")
+    return broker.bootstrap, embedded.redis_url

@@ -26,7 +26,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, n
 from chaos.clinic import clinic, contact, crm_event
 from chaos.installation import Installation
 from integration import topic_kit
-from integration.brokers import TestBroker, await_answer
+from integration.brokers import await_answer
 from integration.commands import SRC, command, feed, put, settled, shown, until, working
 from integration.kafka_process import KafkaNode, java_is_there
 from matrices import PATIENT
@@ -39,14 +39,6 @@ from ownership_stream.wire import JSON, dead_letter
 pytestmark = pytest.mark.real_broker
 NAMED_LATER = {"Shoe_Size__c": "Zebedee"}
 NOW = 1_767_261_600_000
-
-
-@pytest.fixture(scope="module")
-def servers(broker: TestBroker, embedded: Embedded) -> tuple[str, str]:
-    """A real Kafka and a real Redis."""
-    if not broker.real or shutil.which("redis-server") is None:
-        pytest.skip("needs a real Kafka and a redis-server: the mock broker isolates no transactions")
-    return broker.bootstrap, embedded.redis_url
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from signal import SIGKILL
@@ -12,9 +11,7 @@ from confluent_kafka import Message
 
 from chaos.clinic import Event, contact, crm_event, ehr_event
 from chaos.installation import Installation
-from integration.brokers import TestBroker
 from integration.commands import feed, put, settled, shown, working
-from ownership_stream.embedded import Embedded
 from ownership_stream.errors import ExitCode
 from ownership_stream.identity import partition_of
 from ownership_stream.model import Change
@@ -29,14 +26,6 @@ LATE = range(16)
 MERGED = [(contact(number), contact(number + 1)) for number in range(0, 8, 2)]
 """Contacts that a person says are the same."""
 AT = 1_767_261_600_000
-
-
-@pytest.fixture(scope="module")
-def servers(broker: TestBroker, embedded: Embedded) -> tuple[str, str]:
-    """A real Kafka and a real Redis."""
-    if not broker.real or shutil.which("redis-server") is None:
-        pytest.skip("needs a real Kafka and a redis-server: the mock broker isolates no transactions")
-    return broker.bootstrap, embedded.redis_url
 
 
 def load(seed: int, edits: int) -> Iterator[Event]:

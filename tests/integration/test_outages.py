@@ -1,7 +1,6 @@
 """What an operator sees of the shipped worker while Kafka or Redis is away, and of a stop during a catch-up."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -17,9 +16,7 @@ from chaos.cluster import Cluster, needs_java
 from chaos.installation import Installation, WorkerProcess
 from chaos.redis_server import RedisServer
 from chaos.witness import await_settled, observe
-from integration.brokers import TestBroker
 from integration.commands import feed, until, working
-from ownership_stream.embedded import Embedded
 from ownership_stream.errors import ExitCode
 from ownership_stream.lane.contract import CONTROL_KEY
 from ownership_stream.store import STATES_KEY
@@ -30,14 +27,6 @@ LINES = 30
 """What a worker with 28 lanes may write in an outage of that length; its clients alone say some 40 a second."""
 STATES = 200_000
 GRACE_SECONDS = 60
-
-
-@pytest.fixture
-def servers(broker: TestBroker, embedded: Embedded) -> tuple[str, str]:
-    """A real Kafka and a real Redis."""
-    if not broker.real or shutil.which("redis-server") is None:
-        pytest.skip("needs a real Kafka and a redis-server")
-    return broker.bootstrap, embedded.redis_url
 
 
 class Outage:

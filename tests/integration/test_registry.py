@@ -4,7 +4,6 @@ One registry serves them all; to start it costs some ten seconds, once in a sess
 """
 
 import json
-import shutil
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -22,12 +21,10 @@ from chaos.judge import judge
 from chaos.load import converted
 from chaos.run import avro
 from chaos.witness import observe
-from integration.brokers import TestBroker
 from integration.commands import command, feed, settled, shown, until, working
 from integration.registry import ApicurioNode
 from matrices import ROOT
 from ownership_stream import sources
-from ownership_stream.embedded import Embedded
 from ownership_stream.errors import ExitCode, UnavailableError
 from ownership_stream.settings import Settings
 from ownership_stream.wire.avro_wire import wire_of
@@ -124,14 +121,6 @@ def test_a_guid_is_answered_or_refused_and_never_waited_for(registry: ApicurioNo
 
 
 # ---------------------------------------------------------------------------------------------------- a worker
-
-
-@pytest.fixture(scope="module")
-def servers(broker: TestBroker, embedded: Embedded) -> tuple[str, str]:
-    """A real Kafka and a real Redis."""
-    if not broker.real or shutil.which("redis-server") is None:
-        pytest.skip("needs a real Kafka and a redis-server")
-    return broker.bootstrap, embedded.redis_url
 
 
 def installed(servers: tuple[str, str], registry: ApicurioNode) -> Installation:

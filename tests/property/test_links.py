@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from histories import histories
 from links_kit import BORN, HOMES, Lanes, contact, patient, says
-from oracle_links import merged, plain
-from ownership_stream.merge import merge
+from oracle_links import Side, merged, parted, plain
+from ownership_stream.draft import Draft
+from ownership_stream.merge import TOGETHER, came_from, merge, split
 from ownership_stream.model import Change, RecordState, identity_of
 from small_matrix import MATRIX
 from source_rows import Step
@@ -174,10 +175,15 @@ def renamed(state: RecordState) -> RecordState:
     """The same history under other keys and rows, as another record's."""
     systems = {}
     for key, seat in state.systems.items():
-        rows = {f"{name}-other": row for name, row in seat.rows.items()}
+        rows = {other_row(name): row for name, row in seat.rows.items()}
         systems[key] = replace(seat, key=f"{seat.key or key}-other", rows=rows)
-    fields = {name: replace(one, row=one.row and f"{one.row}-other") for name, one in state.fields.items()}
+    fields = {name: replace(one, row=one.row and other_row(one.row)) for name, one in state.fields.items()}
     return replace(state, systems=systems, fields=fields)
+
+
+def other_row(name: str) -> str:
+    """Another one; what several rows of a table are together has the same name in every record."""
+    return name if name.endswith(TOGETHER) else f"{name}-other"
 
 
 def merging(other: str = "b") -> Change:
@@ -227,6 +233,44 @@ def test_one_sided_values_are_taken_in_whatever_order_three_records_are_merged(
     right = merge(MATRIX, parts[0], second, merging("b"), frozenset()).state
     assert values(left) == values(right)
     assert values(left) == {**values(parts[0]), **values(parts[1]), **values(parts[2])}
+
+
+@given(mine=histories(most=3), theirs=histories(most=3))
+def test_a_split_is_what_the_rules_say(mine: tuple[Step, ...], theirs: tuple[Step, ...]) -> None:
+    """Each side has what its own rows set, deleted ones too; what it lost it takes from its owner or from nobody."""
+    one, other = last_state(mine), renamed(last_state(theirs))
+    state = merge(MATRIX, one, other, merging(), frozenset()).state
+    seats = [(name, seat.key) for name, seat in state.systems.items()]
+    seats += [(name, silent.seat.key) for name, silent in identity_of(state).silent.items()]
+    draft = Draft(MATRIX, state, replace(merging(), id="split", kind="split"), frozenset())
+    part = split(draft, "b", {"b"}, [name for name, key in seats if key.endswith("-other")])
+    goes = stage_goes(state, other)
+    own = {name for name, seat in state.systems.items() if not seat.key.endswith("-other")}
+    sides = [
+        Side(
+            {came_from(name), *rows_of(before, speaks)},
+            speaks,
+            {key: seat.shown for key, seat in after.items() if seat.present},
+            state.care_started is not None and has_it,
+        )
+        for name, before, speaks, after, has_it in (
+            ("a", one, own, draft.systems, not goes), ("b", other, state.systems.keys() - own, part.systems, goes),
+        )
+    ]  # fmt: skip
+    assert parted(MATRIX, state, *sides) == (values(draft.to_state()), values(part))
+
+
+def rows_of(state: RecordState, speaks: set[str]) -> set[str]:
+    """The rows of a record; what several are together only where a key of it speaks."""
+    rows = {(key, name) for key, seat in state.systems.items() for name in seat.rows}
+    return {name for key, name in rows if key in speaks or not name.endswith(TOGETHER)}
+
+
+def stage_goes(state: RecordState, other: RecordState) -> bool:
+    """Whether the current stage was set by a row of the other record."""
+    stage = state.fields.get(MATRIX.stages.field)
+    rows = {came_from("b"), *(name for seat in other.systems.values() for name in seat.rows)}
+    return stage is not None and stage.row in rows
 
 
 def only(state: RecordState, names: set[str]) -> RecordState:

@@ -1,8 +1,12 @@
-"""What is the matter with records while they are linked, merged and split."""
+"""What is the matter with records while they are linked, merged and split; and rows whose primary row nobody saw."""
+
+from typing import Any
+
+from msgspec.structs import replace
 
 from links_kit import NAME, Lanes, contact, patient, says
 from ownership_stream.model import Change
-from step_kit import MINUTE, START
+from step_kit import MINUTE, START, conflicts_in
 
 # ------------------------------------------------------------------------------------------ cases of a record itself
 
@@ -77,6 +81,8 @@ def test_what_is_absent_goes_with_the_system_that_lost_it() -> None:
     assert case == lanes.known("003A").cases[":absent:ehr"]
     lanes.tell(says("unlink", "ehr:7"))
     assert (set(), case) == (own(lanes, "003A"), lanes.known("ehr:7").cases[":absent:ehr"])
+    told = [one for one in conflicts_in(lanes.outputs) if one.case_id == case.id]
+    assert ["ehr:7", "003A", "ehr:7"] == [one.record for one in told]
 
 
 def matching(record: str, other: str, number: int) -> Change:
@@ -106,3 +112,49 @@ def test_a_system_that_is_paused_stays_so_when_another_row_speaks_there() -> Non
     lanes.tell(Change(id="p", record="003A", kind="pause", system="crm", at=START + 7 * MINUTE, actor="dana"))
     lanes.tell(contact("003B", 8, op="c", email="b@example.org"))
     assert ("003B", True) == (lanes.known("003A").systems["crm"].key, lanes.known("003A").systems["crm"].paused)
+
+
+# ------------------------------------------------------------------------------------- rows without their primary row
+
+
+def visit(key: str, number: int, record: str = "", **fields: Any) -> Change:
+    """A row of another table of the EHR, which says by whose key it is."""
+    change = patient(key, number, record or None, **fields)
+    return replace(change, id=f"visit-{key}-{number}", row=f"ehr/visit/{key}", primary=False)
+
+
+def charts(*changes: Change) -> Lanes:
+    """Two charts of which only a visit each was seen, and a contact."""
+    lanes = Lanes().tell(contact("003A", 1, op="c", care_stage="new_lead", legal_name=NAME))
+    return lanes.tell(visit("7", 2, sex="female"), visit("8", 3, weight=70.5), *changes)
+
+
+def test_rows_whose_primary_row_nobody_saw_go_back_by_a_split() -> None:
+    """They are told apart by the key that they say, as all rows are."""
+    lanes = charts(says("link", "ehr:7", "003A"))
+    assert ("female", "7") == (lanes.current("003A", "sex"), lanes.known("003A").systems["ehr"].key)
+    assert not lanes.known("003A").systems["ehr"].present
+    lanes.tell(says("unlink", "ehr:7"))
+    assert (None, "female") == (lanes.current("003A", "sex"), lanes.current("ehr:7", "sex"))
+    assert ("7", False) == (lanes.known("ehr:7").systems["ehr"].key, "ehr" in lanes.known("003A").systems)
+
+
+def test_of_two_such_charts_one_speaks_and_both_go_back() -> None:
+    """What the other one says waits for a person, and never is taken for the first one's."""
+    lanes = charts(says("link", "ehr:7", "003A"), says("link", "ehr:8", "003A"))
+    lanes.tell(visit("8", 10, weight=71.5, sex="male"), visit("7", 11, sex="other"))
+    assert ("other", 70.5) == (lanes.current("003A", "sex"), lanes.current("003A", "weight"))
+    assert "ehr/visit/8" not in lanes.known("003A").systems["ehr"].rows
+    lanes.tell(says("unlink", "ehr:8"), says("unlink", "ehr:7"))
+    assert (("other", None), (None, 70.5)) == (
+        (lanes.current("ehr:7", "sex"), lanes.current("ehr:7", "weight")),
+        (lanes.current("ehr:8", "sex"), lanes.current("ehr:8", "weight")),
+    )
+    assert {} == lanes.identity("003A").silent
+
+
+def test_a_primary_row_speaks_where_only_other_rows_were_seen() -> None:
+    """Also where those of another chart came first."""
+    lanes = charts(says("link", "ehr:7", "003A"), says("link", "ehr:8", "003A"), patient("8", 10, sex="male"))
+    assert ("8", True) == (lanes.known("003A").systems["ehr"].key, lanes.known("003A").systems["ehr"].present)
+    assert {"ehr/7"} == lanes.identity("003A").silent.keys()

@@ -82,6 +82,22 @@ def test_what_a_deleted_row_had_set_stays_with_its_own_side_when_both_are_split(
     assert (gone != "mine", gone != "theirs") == (draft.systems["crm"].present, part.systems["crm"].present)
 
 
+def showing(state: RecordState, said: str) -> RecordState:
+    """A record whose nickname the CRM shows so."""
+    return replace(state, systems={"crm": replace(state.systems["crm"], shown={"nickname": said})})
+
+
+def test_who_keeps_a_value_by_a_split_does_not_take_what_its_owner_shows() -> None:
+    """Only the other side, which loses it, does."""
+    mine = showing(held("crm", "1", rows=("crm/contact/1",), nickname=value("Al", 5)), "Al")
+    later = replace(value("Bo", NOW), row="crm/contact/2")
+    theirs = showing(held("crm", "2", rows=("crm/contact/2",), nickname=later), "Bob")
+    state = merge(MATRIX, mine, theirs, MERGE, NONE).state
+    draft = Draft(MATRIX, state, replace(MERGE, kind="split", id="s"), NONE)
+    part = split(draft, "b", {"b"}, {"crm/2"})
+    assert ("Al", "Bo") == (draft.fields["nickname"].value, part.fields["nickname"].value)
+
+
 def test_the_later_evidence_of_an_equal_value_stands() -> None:
     """And the value keeps who vouched for it last."""
     mine = held("crm", "1", contact_preference=value("sms", 5, evidence=Evidence("patient", 100)))

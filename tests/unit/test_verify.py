@@ -15,6 +15,7 @@ from ownership_stream.verify.again import Again, Traced, UndecidableError, diges
 from ownership_stream.verify.changelog import DIGEST_BYTES, Kept, digest_of
 from ownership_stream.verify.compare import (
     Aligned,
+    Compacted,
     Finding,
     differing_fields,
     left_behind,
@@ -215,10 +216,37 @@ def aligned(expected: str, found: str, *, whole: bool = True) -> Aligned:
     """A letter stands for an output."""
     one = Aligned(bytearray(b"".join(digest_of(letter.encode()) for letter in expected)), whole=whole)
     for letter in found:
-        if not one.next(digest_of(letter.encode())):
+        if not one.next(digest_of(letter.encode()), b"key"):
             return one
     one.end()
     return one
+
+
+@pytest.mark.parametrize(
+    ("found", "wrong", "compared"),
+    [
+        ("a1 b1 a2 c1 b2", None, 5),
+        ("a1 a2 c1 b2", None, 4),
+        ("a2 c1 b2", None, 3),
+        ("a2 c1 b2 a3 d1", None, 3),
+        ("c1 b2 a3", None, 2),
+        ("a3", "missing", 0),
+        ("a1 b1 a2 c1", "missing", 4),
+        ("a1 c1 b2", "missing", 3),
+        ("", "missing", 0),
+        ("a2 c1 c1 b2", "twice", 2),
+        ("a2 x1 c1 b2", "unexpected", 1),
+        ("a2 a1 c1 b2", "twice", 1),
+    ],
+)
+def test_outputs_on_a_compacted_topic_are_compared_key_by_key(found: str, wrong: str | None, compared: int) -> None:
+    """The last of each key must stand, unless a newer one has come since; what stands is in its order, and once."""
+    expected = ["a1", "b1", "a2", "c1", "b2"]
+    last = {name[:1].encode(): number for number, name in enumerate(expected)}
+    one = Compacted(bytearray(b"".join(digest_of(name.encode()) for name in expected)), last)
+    if all(one.next(digest_of(name.encode()), name[:1].encode()) for name in found.split()):
+        one.end()
+    assert (wrong, compared) == (one.wrong, one.compared)
 
 
 @pytest.mark.parametrize(

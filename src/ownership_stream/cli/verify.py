@@ -38,7 +38,9 @@ def _partitions(context: click.Context, parameter: click.Parameter, said: Sequen
     "--partition", "partitions", multiple=True, metavar="N[,N…]", callback=_partitions,
     help="Verify only these partitions of each stage; all otherwise.",
 )  # fmt: skip
-@click.option("--outputs", is_flag=True, help="Compare apply, conflict and resolution records too, as far as kept.")
+@click.option(
+    "--outputs", is_flag=True, help="Compare apply, conflict, resolution and link records too, as far as kept."
+)
 @click.option(
     "--former-matrix", "former", multiple=True, metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
     help="A matrix document that was in force before, with the `sources` folder beside it; may be repeated.",

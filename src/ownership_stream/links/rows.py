@@ -98,10 +98,11 @@ def _confirmed(flow: Flow, home: str, *, speaks: bool) -> Decision:
     if _is_silent(flow):
         return _silent(flow)
     seat = flow.state.systems.get(change.system)
-    if seat is not None and seat.present and not speaks and "key" not in change.event:
-        if home in identity.merged:
+    if seat is not None and seat.key and not speaks and "key" not in change.event:
+        if home in identity.merged and (seat.present or not change.primary):
             return _silent(flow)
-        return _refuse(flow, home, SECOND)
+        if seat.present:
+            return _refuse(flow, home, SECOND)
     if not speaks and _brings_another_birth_date(flow):
         return _refuse(flow, home, BIRTH)
     return flow.decide()
@@ -116,12 +117,13 @@ def _refuse(flow: Flow, home: str, why: str) -> Decision:
 
 
 def _is_silent(flow: Flow) -> bool:
-    """Whether another row of its system speaks for the record; one that had been deleted speaks where none is left."""
+    """Whether another key of its system speaks for the record; a primary row that comes speaks where none is there."""
     known = flow.identity.silent.get(_name(flow))
     if known is None:
         return False
     seat = flow.state.systems.get(flow.change.system)
-    if known.seat.present or (seat is not None and seat.present) or flow.change.op == "d":
+    there = known.seat.present or (seat is not None and seat.present)
+    if there or not flow.change.primary or flow.change.op == "d":
         return True
     draft = flow.draft()
     wake(draft, _name(flow))

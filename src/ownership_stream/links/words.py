@@ -26,7 +26,7 @@ from ownership_stream.links.flow import (
 )
 from ownership_stream.links.rows import row
 from ownership_stream.merge import born, close_link_case, differ, merge, settle_doubt, split
-from ownership_stream.model import Decision, RecordState, identity_of
+from ownership_stream.model import CaseEvent, Decision, RecordState, identity_of
 from ownership_stream.record_cases import keep_apart, others_in
 from ownership_stream.resolve import linked_to
 from ownership_stream.silent import silent_name, silent_reread
@@ -159,6 +159,7 @@ def _come_back(flow: Flow, theirs: RecordState) -> Decision:
         flow.say("confirm", to)
     flow.link(flow.record)
     draft = flow.draft()
+    draft.case_events = tuple(CaseEvent("changed", case) for _, case in sorted(theirs.cases.items()))
     go_on(draft)
     return decision_of(draft)
 

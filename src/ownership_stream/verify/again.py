@@ -30,12 +30,14 @@ class Again:
     """The states and outputs that must follow from a lane's records.
 
     ``buried`` are the offsets that the lane itself put into the dead letters: no step has settled them. ``watched`` are
-    the topics whose outputs are kept, as digests, in their order.
+    the topics whose outputs are kept, as digests, in their order; of those that are ``compacted`` also which output is
+    the last of its key.
     """
 
-    def __init__(self, step_for: StepFor, *, watched: Iterable[str] = ()) -> None:
+    def __init__(self, step_for: StepFor, *, watched: Iterable[str] = (), compacted: Iterable[str] = ()) -> None:
         self.states: dict[str, bytes] = {}
-        self.outputs: Final[dict[str, bytearray]] = {topic: bytearray() for topic in watched}
+        self.last: Final[dict[str, dict[bytes | None, int]]] = {topic: {} for topic in compacted}
+        self.outputs: Final[dict[str, bytearray]] = {topic: bytearray() for topic in (*watched, *self.last)}
         self.changes = 0
         self._step_for = step_for
 
@@ -49,6 +51,8 @@ class Again:
                     outputs += self._run(part, regime)
         self.changes += len(records)
         for output in outputs:
+            if output.topic in self.last:
+                self.last[output.topic][output.key] = len(self.outputs[output.topic]) // DIGEST_BYTES
             if output.topic in self.outputs:
                 self.outputs[output.topic] += output_digest(output.key, output.value, output.headers)
         return outputs

@@ -1,6 +1,6 @@
 """What differs, and since when: pure comparisons of states, of their histories, and of outputs. No value is told."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -143,7 +143,7 @@ class Aligned:
         """How many outputs there must be."""
         return len(self.expected) // DIGEST_BYTES
 
-    def next(self, digest: bytes) -> bool:
+    def next(self, digest: bytes, key: bytes | None) -> bool:  # noqa: ARG002  # it counts where topics are compacted
         """Takes the next record that stands there; false once nothing more is to be compared."""
         if self.number is None:
             found = number_of(self.expected, digest)
@@ -166,3 +166,34 @@ class Aligned:
         """Nothing more stands there."""
         if self.wrong is None and self.number is not None and self.number < self.total:
             self.wrong = "missing"
+
+
+class Compacted(Aligned):
+    """Likewise on a compacted topic: the last of each key must stand, unless a later one does; others may be gone."""
+
+    def __init__(self, expected: bytearray, last: Mapping[bytes | None, int]) -> None:
+        """``last``: key -> the number of its last output."""
+        super().__init__(expected, whole=True)
+        self._due = dict(last)
+        self._later = False
+
+    def next(self, digest: bytes, key: bytes | None) -> bool:
+        """As of any topic; what is not expected is later's, unless something expected follows it."""
+        found = number_of(self.expected, digest, self.number or 0)
+        if found >= 0 and not self._later:
+            self.number = found + 1
+            self.compared += 1
+            if self._due.get(key) == found:
+                del self._due[key]
+            return True
+        if number_of(self.expected, digest) >= 0:
+            self.wrong = "unexpected" if found >= 0 else "twice"
+            return False
+        self._later = True
+        self._due.pop(key, None)
+        return True
+
+    def end(self) -> None:
+        """Nothing more stands there."""
+        if self._due:
+            self.wrong, self.number = "missing", min(self._due.values())

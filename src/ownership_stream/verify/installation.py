@@ -62,13 +62,15 @@ class Verifier:
         """One lane; raises ``UnavailableError`` when Kafka or the store is away."""
         topics = topics_of(self._settings, self._deciders.matrix)
         watched = [*topics.apply.values(), topics.conflicts, topics.resolutions]
+        compared = self._outputs and place.stage == "decide"
         return LaneVerifier(
             self._broker,
             self._store,
             place,
             lambda regime: self._deciders.step_for(place.stage, regime),
             self._buried.of,
-            watched=watched if self._outputs and place.stage == "decide" else (),
+            watched=watched if compared else (),
+            compacted=[topics.links] if compared else (),
             why=self._deciders.why,
             watch=lambda what, done, end: self._watch(place, what, done, end),
         ).verify()

@@ -19,6 +19,7 @@ from ownership_stream.verify.again import Again, StepFor, Traced, UndecidableErr
 from ownership_stream.verify.changelog import Changelog, digest_of
 from ownership_stream.verify.compare import (
     Aligned,
+    Compacted,
     Finding,
     Unverified,
     differing_fields,
@@ -78,20 +79,23 @@ class LaneVerifier:
         buried: Buried,
         *,
         watched: Iterable[str] = (),
+        compacted: Iterable[str] = (),
         why: Callable[[Regime | None], str],
         watch: Watch,
     ) -> None:
-        """``watched`` are the topics whose outputs are compared; ``why`` says why nobody can decide under a regime."""
+        """``watched`` are the topics whose outputs are compared, ``compacted`` those of them that keep a key's last.
+
+        ``why`` says why nobody can decide under a regime.
+        """
         self._broker = broker
         self._store = store
         self._place = place
         self._step_for = step_for
         self._buried = buried
-        self._watched = tuple(watched)
         self._why = why
         self._watch = watch
         self._log = Changelog(broker, place.states, place.partition)
-        self._again = Again(step_for, watched=self._watched)
+        self._again = Again(step_for, watched=watched, compacted=compacted)
         self._begin = 0
         self._settled = 0
         self._decided = False
@@ -294,11 +298,12 @@ class LaneVerifier:
     def _align(self, topic: str, expected: bytearray) -> tuple[Aligned, Message | None]:
         """The comparison, and the record it ended at."""
         extent = self._broker.extent(topic, self._place.partition)
-        aligned = Aligned(expected, whole=extent.start == 0)
+        last = self._again.last.get(topic)
+        aligned = Aligned(expected, whole=extent.start == 0) if last is None else Compacted(expected, last)
         for messages in self._broker.read(topic, self._place.partition, extent.start, extent.end):
             for message in messages:
                 headers: Any = message.headers() or []
-                if not aligned.next(output_digest(message.key(), message.value(), headers)):
+                if not aligned.next(output_digest(message.key(), message.value(), headers), message.key()):
                     return aligned, message
             self._watch(f"reading {topic}", offset_of(messages[-1]) + 1 if messages else 0, extent.end)
         aligned.end()
