@@ -62,9 +62,9 @@ bench-decide: ## one decide beside the JSON decode of its row, in one run
 	@scripts/setup bench
 	@PYTHONPATH=src .venv-bench/bin/python benchmarks/bench_decide.py
 
-bench-formats: ## decode and map a row by each format beside the bare library, in one run
+bench-formats: ## decode and map a row by each format beside the bare library, in one run; BENCH_ARGS=--profile for where it goes
 	@scripts/setup bench
-	@PYTHONPATH=src .venv-bench/bin/python benchmarks/bench_decode.py
+	@PYTHONPATH=src .venv-bench/bin/python benchmarks/bench_decode.py $(BENCH_ARGS)
 
 bench-duplicates: setup-test ## precision and recall of the match keys on a labelled set of generated people; PEOPLE=…
 	@PYTHONPATH=src:tests $(BIN)/python benchmarks/bench_duplicates.py $(if $(PEOPLE),--people $(PEOPLE))
@@ -84,7 +84,7 @@ docs: setup-test ## write the generated pages anew: CLI, settings, metrics, dash
 image: ## build the container image, tagged with the program's version: IMAGE=registry/name for another name
 	@docker build --tag $(or $(IMAGE),ownership-stream):$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' src/ownership_stream/__init__.py) .
 
-loop-demo: setup-test tools ## two PostgreSQL databases, Debezium, the worker and JDBC sinks in a loop: LOOP_ARGS="--seed 2 --without-marker"
+loop-demo: setup-test tools ## two PostgreSQL databases, Debezium, the worker and JDBC sinks in a loop: LOOP_ARGS="--seed 2 --without-marker --avro"
 	@PYTHONPATH=src:tests $(BIN)/python -m closed_loop.demo $(LOOP_ARGS)
 
 jars: setup-test ## fetch what the tests run in Java now: Kafka, Kafka Connect with its connectors, a schema registry (Maven)

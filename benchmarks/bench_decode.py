@@ -9,26 +9,33 @@ remembers. Real streams lie between. Every event has a position and a time of it
 
 Times are of this thread's processor. Ours and the bare decode take turns, so that a busy machine slows both alike;
 each repeat gives one ratio, and what counts is their median. Exits with 1 when one is above its target.
+
+With `--profile`: which functions bare JSON spends its time in (cProfile, which slows small ones most), and before it
+the least that there is: the same bytes through msgspec's decoders alone, which check types and names and map nothing.
 """
 
+import cProfile
 import gc
 import json
+import pstats
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from statistics import median
-from time import thread_time_ns
+from time import thread_time, thread_time_ns
 from typing import Any, Final, NamedTuple
 
 import fastavro
+import msgspec
 import orjson
-from bench_decide import KEY, MAPPING, NOW, ROOT, ROW, TOPIC, event_bytes, with_schema
+from bench_decide import KEY, MAPPING, NOW, ROOT, ROW, TOPIC, Envelope, event_bytes, with_schema
 from rich.console import Console
 from rich.table import Table
 
 from ownership_stream import sources
 from ownership_stream.matrix.compile import load
+from ownership_stream.sources.rows import RowPlan
 from ownership_stream.wire.framed import FramedDecoder
 from ownership_stream.wire.framing import prefix
 from ownership_stream.wire.registry import Registry
@@ -37,6 +44,8 @@ TARGETS: Final = {"json": 2.0, "avro": 1.3}
 PATIENTS: Final = 3_000
 EVENTS: Final = 3_000
 REPEATS: Final = 9
+FUNCTIONS: Final = 20
+"""Of a profile, those that are shown."""
 NUMBER: Final = 7
 """The schema's, in the registry."""
 FAMILY: Final = ("Smith", "Johnson", "Featherstone", "Alvarez", "Okonkwo", "Nguyen", "O'Brien", "Müller", "Kowalski")
@@ -170,9 +179,32 @@ def measured(form: Form) -> tuple[float, float, float]:
     return median(ours), median(bare), median(one / other for one, other in pairs)
 
 
+def profile(console: Console) -> None:
+    """Print the least that one patient's row costs in bare JSON, and where the rest of its time goes."""
+    matrix = load(ROOT / "matrix" / "patient.yaml")
+    mapping = sources.load(MAPPING, matrix)
+    [table] = mapping.tables.values()
+    row, envelope = RowPlan(table, mapping, matrix).decode, msgspec.json.Decoder(Envelope).decode
+    form = forms([ROW])[0]
+    measured(form)
+    for name, read in (
+        ("orjson.loads", form.bare), ("msgspec alone", lambda text: row(envelope(text).after)), ("ours", form.ours)
+    ):  # fmt: skip
+        console.print(f"{name:<14} {min(timed(read, form.events) for _ in range(REPEATS)):6.2f} µs")
+    profiler = cProfile.Profile(thread_time)
+    profiler.enable()
+    for event in form.events:
+        form.ours(event)
+    profiler.disable()
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(FUNCTIONS)
+
+
 def main() -> int:
     """Print each form's cost, its bare decode, and how many times that it is."""
     console, missed = Console(highlight=False, width=120), 0
+    if sys.argv[1:] == ["--profile"]:
+        profile(console)
+        return 0
     table = Table("form", "rows", "bytes", "decode and map, µs", "bare decode, µs", "ratio", "target", box=None)
     for name, rows in (("one patient's", [ROW]), (f"{PATIENTS:,} patients'", [patient(n) for n in range(PATIENTS)])):
         for form in forms(rows):

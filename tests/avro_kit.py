@@ -26,7 +26,7 @@ from ownership_stream.wire import Conflict, Link, Resolution
 from ownership_stream.wire.avro_wire import ApplyTopic, AvroWire
 from ownership_stream.wire.framed import FramedDecoder
 from ownership_stream.wire.framing import prefix
-from ownership_stream.wire.registry import Registry
+from ownership_stream.wire.registry import Registry, http
 from source_kit import EHR, EHR_TOPIC, MATRIX, PATIENT_ROW
 from step_kit import TOPICS, WRITERS
 
@@ -114,6 +114,11 @@ def serving(shelf: Shelf, password: str | None = None) -> Iterator[str]:
 def registry(shelf: Shelf) -> Registry:
     """A client of the shelf whose time stands still."""
     return Registry(shelf.ask, clock=lambda: 0.0)
+
+
+def client(url: str) -> Registry:
+    """A client of a real registry that knows nothing yet, and waits for a busy machine."""
+    return Registry(http(url, timeout=60.0))
 
 
 def avro_wire(shelf: Shelf, client: Registry | None = None) -> AvroWire:

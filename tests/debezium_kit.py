@@ -42,6 +42,12 @@ def fixture(database: str, name: str) -> dict[str, Any]:
     return found
 
 
+def recorded(database: str) -> list[dict[str, Any]]:
+    """Records of a real connector, in their order."""
+    lines = (FIXTURES / "recorded" / f"{database}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
 def read(
     record: dict[str, Any], mapping: sources.Mapping, *, epoch: int = 0, at: int = 1_767_261_600_500
 ) -> sources.Decoded:

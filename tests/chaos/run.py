@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol, Self
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # exported, not by the letter of PEP 484
 
-from avro_kit import Converter
+from avro_kit import Converter, client
 from chaos.afar import Afar, from_afar
 from chaos.apart import Cost, SideBySide
 from chaos.fault import Fault
@@ -33,7 +33,6 @@ from integration.registry import ApicurioNode
 from ownership_stream.lane.failpoint import EXIT_CODE as FAILPOINT
 from ownership_stream.store import POSITION_FIELD, STATES_KEY, key_prefix
 from ownership_stream.wire.avro_wire import wire_of
-from ownership_stream.wire.registry import Registry, http
 
 DEADLINE: Final = 120.0
 POLL_SECONDS: Final = 0.1
@@ -144,7 +143,7 @@ class Run:
     def _converter(self) -> Converter | None:
         if self.registry is None:
             return None
-        return Converter(Registry(http(self.registry.url)), self.site.sources["ehr"])
+        return Converter(client(self.registry.url), self.site.sources["ehr"])
 
     def _end(self) -> None:
         for worker in self.workers:

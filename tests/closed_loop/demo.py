@@ -1,7 +1,7 @@
 """`make loop-demo`: the closed loop on this machine, told as a story. It ends by itself; exit code 1 if it went wrong.
 
 Starts a Kafka, a Redis, a PostgreSQL with the databases of an EHR and a CRM, a Kafka Connect with Debezium's connectors
-and sinks, and the worker; needs Java, Maven, PostgreSQL and redis-server here.
+and sinks, and the worker, with `--avro` a schema registry too; needs Java, Maven, PostgreSQL and redis-server here.
 """
 
 import argparse
@@ -9,10 +9,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
 from chaos.redis_server import RedisServer
+from closed_loop.forms import JSON_WITH_SCHEMA, Form, avro
 from closed_loop.judge import Judge
 from closed_loop.people import Scene, begin, contact
 from closed_loop.postgresql import PostgreSQL, programs
@@ -21,6 +23,7 @@ from closed_loop.seen import see
 from closed_loop.site import ClosedLoop
 from closed_loop.story import Story
 from integration.brokers import broker_in_java
+from integration.registry import ApicurioNode
 
 WIDTH = 34
 
@@ -30,6 +33,7 @@ def main() -> int:
     asked = argparse.ArgumentParser(prog="make loop-demo", description=__doc__.splitlines()[0])
     asked.add_argument("--seed", type=int, default=1, help="another seed is another storm")
     asked.add_argument("--without-marker", action="store_true", help="the tables have no marker column")
+    asked.add_argument("--avro", action="store_true", help="all in Avro, through a schema registry")
     options = asked.parse_args()
     missing = [tool for tool in ("java", "mvn", "redis-server") if shutil.which(tool) is None]
     missing += [] if programs() else ["postgresql"]
@@ -44,7 +48,10 @@ def main() -> int:
             broker_in_java() as bootstrap,
             RedisServer() as redis,
             PostgreSQL() as server,
-            ClosedLoop(bootstrap, redis.url, server, folder, begin(), marker=not options.without_marker) as loop,
+            formed(folder / "registry", in_avro=options.avro) as form,
+            ClosedLoop(
+                bootstrap, redis.url, server, folder, begin(), marker=not options.without_marker, form=form
+            ) as loop,
         ):
             story = Story(loop, options.seed, crash=not options.without_marker, tell=say)
             story.live()
@@ -53,6 +60,20 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     say(f"\n{'something is wrong' if wrong else 'all is well'}, after {monotonic() - began:.0f} s")
     return 1 if wrong else 0
+
+
+@contextmanager
+def formed(folder: Path, *, in_avro: bool) -> Iterator[Form]:
+    """The form of everything; Avro brings a registry."""
+    if not in_avro:
+        yield JSON_WITH_SCHEMA
+        return
+    registry = ApicurioNode(folder)
+    try:
+        registry.start()
+        yield avro(registry)
+    finally:
+        registry.kill()
 
 
 def concluded(story: Story) -> list[str]:

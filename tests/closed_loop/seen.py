@@ -17,7 +17,7 @@ from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.model import Change, RecordState
 from ownership_stream.sources import Decoder, decoder
 from ownership_stream.sources import Mapping as SourceMapping
-from ownership_stream.wire import JSON, Apply, Conflict
+from ownership_stream.wire import Apply, Conflict
 
 Row = Mapping[str, Any]
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -77,11 +77,11 @@ class Seen:
 
 def see(loop: ClosedLoop) -> Seen:
     """A loop as it stands; to be called when nothing moves."""
-    site = loop.site
+    site, wire = loop.site, loop.form.wire
     matrix, mappings = documents(site.settings)
     changes = []
     for message in site.records(site.settings.topic_changes):
-        changes.append(JSON.read_change(message.value() or b""))
+        changes.append(wire.read_change(message.value() or b""))
         msgspec.structs.force_setattr(changes[-1], "received", message.timestamp()[1])
     with look(site.settings) as looker:
         states = {one.record: one.state for one in looker.states()}
@@ -91,7 +91,7 @@ def see(loop: ClosedLoop) -> Seen:
         changes=changes,
         states=states,
         applies={name: [loop.form.apply(one.value() or b"") for one in loop.sends(name)] for name in SIDES},
-        conflicts=[JSON.read_conflict(one.value() or b"") for one in site.records(site.settings.topic_conflicts)],
+        conflicts=[wire.read_conflict(one.value() or b"") for one in site.records(site.settings.topic_conflicts)],
         letters=len(site.records(site.settings.topic_dead_letters)),
         events={system: list(loop.events(system)) for system in SIDES},
         rows={system: loop.rows(system) for system in SIDES},

@@ -264,7 +264,7 @@ class ClosedLoop:
         """What makes the system's tables."""
         both = (HERE / "both.sql").read_text().replace("{table}", side.table)
         lines = ((HERE / f"{side.name}.sql").read_text() + both).splitlines(keepends=True)
-        return "".join(line for line in lines if self.marker or MARKER not in line)
+        return self.form.tables("".join(line for line in lines if self.marker or MARKER not in line))
 
     def _database(self, side: Side) -> Connection:
         """The system's database with the rows that it begins with."""

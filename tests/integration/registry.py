@@ -59,6 +59,11 @@ class ApicurioNode:
         return f"http://127.0.0.1:{self.port}/apis/ccompat/v7"
 
     @property
+    def own_url(self) -> str:
+        """Where Apicurio's own protocol is spoken, as its converters do."""
+        return f"http://127.0.0.1:{self.port}/apis/registry/v2"
+
+    @property
     def running(self) -> bool:
         """Whether its process is there."""
         return self.process is not None and self.process.poll() is None

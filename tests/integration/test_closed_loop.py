@@ -1,23 +1,26 @@
 """Two PostgreSQL databases, Debezium on each, the shipped worker, JDBC sinks back into both: it converges and stops.
 
 Everything is real. People edit both databases by SQL at the same time; meanwhile the connectors are restarted, killed,
-and told to read everything again. With the marker column and without it.
+and told to read everything again. With the marker column and without it, in JSON and all in Avro.
 """
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import pytest
 
+from closed_loop.forms import JSON_WITH_SCHEMA, avro
 from closed_loop.judge import Judge
 from closed_loop.people import LONG, NEWCOMER, begin, contact
 from closed_loop.postgresql import PostgreSQL, programs
 from closed_loop.seen import see
-from closed_loop.site import ClosedLoop
+from closed_loop.site import SIDES, ClosedLoop
 from closed_loop.story import Story
 from integration.brokers import TestBroker
 from integration.commands import shown
+from integration.registry import ApicurioNode
 from ownership_stream.embedded import Embedded
 from ownership_stream.errors import ExitCode
 
@@ -39,21 +42,41 @@ def server(broker: TestBroker) -> Iterator[PostgreSQL]:
         yield server
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["marker and JDBC sinks", "no marker and a careful writer"])
+class Way(NamedTuple):
+    """One way to set up the loop; Connect is killed with -9 where there is a marker (docs/sinks.md)."""
+
+    marker: bool
+    careful: frozenset[str] = frozenset()
+    avro: bool = False
+
+
+WAYS: Final = {
+    "marker and JDBC sinks": Way(marker=True),
+    "no marker and a careful writer": Way(marker=False, careful=frozenset({"crm"})),
+    "marker and JDBC sinks, all in Avro": Way(marker=True, avro=True),
+}
+
+
+@pytest.fixture(scope="module", params=list(WAYS.values()), ids=list(WAYS))
 def story(
     request: pytest.FixtureRequest,
     server: PostgreSQL,
     broker: TestBroker,
     embedded: Embedded,
+    registry_node: ApicurioNode,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Story]:
-    """The whole story, lived through and at rest; Connect is killed with -9 where the marker is (docs/sinks.md)."""
+    """The whole story, lived through and at rest."""
     folder: Path = tmp_path_factory.mktemp("loop")
-    careful = frozenset() if request.param else frozenset({"crm"})
+    way: Way = request.param
+    form = JSON_WITH_SCHEMA
+    if way.avro:
+        registry_node.start()
+        form = avro(registry_node)
     with ClosedLoop(
-        broker.bootstrap, embedded.redis_url, server, folder, begin(), marker=request.param, careful=careful
+        broker.bootstrap, embedded.redis_url, server, folder, begin(), way.marker, way.careful, form
     ) as loop:
-        told = Story(loop, SEED, crash=request.param)
+        told = Story(loop, SEED, crash=way.marker)
         told.live()
         yield told
 
@@ -123,3 +146,17 @@ def test_the_commands_say_the_same(story: Story) -> None:
     assert (ExitCode.OK, 0, 0) == (code, page["differences"], page["unverified"]), page
     code, page = shown(story.loop.site, "disagreements", "--records", "--ids")
     assert ExitCode.OK == code, page
+
+
+def test_all_of_it_stood_on_the_topics_in_the_form_that_was_asked_for(
+    story: Story, request: pytest.FixtureRequest
+) -> None:
+    """Whoever reads Avro reads JSON too, so a loop in JSON would pass for one in Avro."""
+    site = story.loop.site
+    topics = [site.settings.topic_changes, site.settings.topic_conflicts, *site.sources.values()]
+    topics += [site.settings.topic_apply(system) for system in SIDES]
+    way: Way = request.node.callspec.params["story"]
+    for topic in topics:
+        values = [message.value() for message in site.records(topic)]
+        framed = {value[:1] == b"\0" for value in values if value is not None}
+        assert {way.avro} == framed, topic

@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 import fastavro
 import pytest
 
-from avro_kit import Converter, body, connect, key_schema
+from avro_kit import Converter, body, client, connect, key_schema
 from chaos.clinic import clinic, contact
 from chaos.installation import Installation, WorkerProcess
 from chaos.judge import judge
@@ -30,7 +30,6 @@ from ownership_stream.settings import Settings
 from ownership_stream.wire.avro_wire import wire_of
 from ownership_stream.wire.framed import FramedDecoder
 from ownership_stream.wire.framing import HEADERS, prefix
-from ownership_stream.wire.registry import Registry, http
 from ownership_stream.wire.schemas import apply_schema
 from source_kit import EHR, EHR_TOPIC, MATRIX, ehr_event, from_ehr, packed
 from step_kit import WRITERS
@@ -49,11 +48,6 @@ def asked(registry: ApicurioNode, path: str, body: Any = None, method: str = "GE
         return json.loads(answer.read())
 
 
-def client(registry: ApicurioNode) -> Registry:
-    """Ours, that knows nothing yet."""
-    return Registry(http(registry.url))
-
-
 # ---------------------------------------------------------------------------------------------------- schemas
 
 
@@ -63,10 +57,10 @@ def test_the_registry_takes_our_schemas_and_lets_follow_what_every_reader_can_re
 ) -> None:
     """FULL_TRANSITIVE: a field that may be null may come, and go again; one that was there may not go."""
     subject, schema = f"guarded.{path.stem}-value", json.loads(path.read_text())
-    ours = client(registry)
+    ours = client(registry.url)
     number = ours.register(subject, json.dumps(schema))
     asked(registry, f"config/{subject}", {"compatibility": "FULL_TRANSITIVE"}, "PUT")
-    assert number == client(registry).register(subject, json.dumps(schema))
+    assert number == client(registry.url).register(subject, json.dumps(schema))
     more = {**schema, "fields": [*schema["fields"], {"name": "x", "type": ["null", "string"], "default": None}]}
     assert number != ours.register(subject, json.dumps(more))
     assert [1, 2] == asked(registry, f"subjects/{subject}/versions")
@@ -80,7 +74,7 @@ def test_the_registry_takes_our_schemas_and_lets_follow_what_every_reader_can_re
 
 def test_every_set_of_changed_columns_may_follow_every_other(registry: ApicurioNode) -> None:
     """`apply as: avro with changed columns`: versions of one subject, FULL_TRANSITIVE."""
-    subject, ours = "guarded.apply.ehr.sets-value", client(registry)
+    subject, ours = "guarded.apply.ehr.sets-value", client(registry.url)
     whole = apply_schema(WRITERS["ehr"])
     ours.register(subject, json.dumps(whole))
     asked(registry, f"config/{subject}", {"compatibility": "FULL_TRANSITIVE"}, "PUT")
@@ -94,26 +88,26 @@ def test_every_set_of_changed_columns_may_follow_every_other(registry: ApicurioN
 
 def test_a_record_is_read_by_the_number_before_it_and_by_the_number_in_its_header(registry: ApicurioNode) -> None:
     """As the registry itself gave it out, asked by a client that has never seen the schema."""
-    converter = Converter(client(registry), "framed.ehr")
+    converter = Converter(client(registry.url), "framed.ehr")
     key, value = converter.event(b'{"patient_id":123}', packed(ehr_event()))
-    decoder = FramedDecoder(sources.decoder(EHR, MATRIX), EHR, client(registry))
+    decoder = FramedDecoder(sources.decoder(EHR, MATRIX), EHR, client(registry.url))
     assert from_ehr(ehr_event()) == decoder.decode(EHR_TOPIC, key, value, 0)
     headers = [(HEADERS[part], prefix(converter.numbers[part])) for part in ("key", "value")]
     bare = body(converter.schemas["value"], ehr_event())
-    decoder = FramedDecoder(sources.decoder(EHR, MATRIX), EHR, client(registry))
+    decoder = FramedDecoder(sources.decoder(EHR, MATRIX), EHR, client(registry.url))
     assert from_ehr(ehr_event()) == decoder.decode(EHR_TOPIC, body(key_schema(), {"patient_id": 123}), bare, 0, headers)
 
 
 def test_a_number_that_the_registry_never_gave_is_an_unknown_schema(registry: ApicurioNode) -> None:
     """By its own error code: a dead letter, and no reason to wait."""
-    decoder = FramedDecoder(sources.decoder(EHR, MATRIX), EHR, client(registry))
+    decoder = FramedDecoder(sources.decoder(EHR, MATRIX), EHR, client(registry.url))
     with pytest.raises(sources.Undecodable, match="the schema registry has no `schemas/ids/999999`"):
         decoder.decode(EHR_TOPIC, b"{}", prefix(999_999) + b"x", 0)
 
 
 def test_a_guid_is_answered_or_refused_and_never_waited_for(registry: ApicurioNode) -> None:
     """A registry that does not speak of GUIDs at all must not stop a lane for ever."""
-    decoder = FramedDecoder(sources.decoder(EHR, MATRIX), EHR, client(registry))
+    decoder = FramedDecoder(sources.decoder(EHR, MATRIX), EHR, client(registry.url))
     headers = [(HEADERS["value"], b"\x01" + bytes(range(16)))]
     with pytest.raises(sources.Undecodable) as caught:
         decoder.decode(EHR_TOPIC, b"{}", b"x", 0, headers)
@@ -167,7 +161,7 @@ def afternoon(servers: tuple[str, str], registry_node: ApicurioNode) -> Installa
     """A clinic's afternoon in Avro, with the registry silent for a while in the middle; the worker has gone home."""
     registry_node.start()
     site = installed(servers, registry_node)
-    ours, topic = client(registry_node), site.sources["ehr"]
+    ours, topic = client(registry_node.url), site.sources["ehr"]
     before = Converter(ours, topic)
     after = Converter(ours, topic, risk_flag=connect("string", "io.debezium.data.Enum"))
     assert before.numbers["value"] != after.numbers["value"]

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from closed_loop.forms import documented_converter
 from closed_loop.judge import Judge
 from closed_loop.paper import PaperLoop
 from closed_loop.people import (
@@ -192,3 +193,9 @@ def test_what_a_crashed_sink_writes_again_is_nobody_s_edit(loop: PaperLoop, numb
     judge = Judge(loop.seen())
     assert [] == judge.findings()
     assert number == judge.counts["sinks, written again: echo late"]
+
+
+def test_the_loop_in_avro_runs_by_the_settings_that_the_page_gives() -> None:
+    """Each by its own name, however they share rows of the table."""
+    every = dict.fromkeys(["as-confluent", "auto-register", "find-latest"], "true")
+    assert {"headers.enabled": "false", "use-id": "contentId", **every} == documented_converter()

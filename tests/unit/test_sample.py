@@ -9,6 +9,7 @@ import pytest
 from ownership_stream import sources
 from ownership_stream.sources import advice
 from ownership_stream.sources.advice import Finding, findings
+from ownership_stream.sources.encodings import Encoding
 from ownership_stream.sources.events import add_fields
 from ownership_stream.sources.opened import FORMS, opened
 from ownership_stream.sources.sample import Column, examine
@@ -242,6 +243,22 @@ def test_updates_without_the_row_before_are_the_default_replica_identity() -> No
     sample = [record(ehr_event(source=position(i), patient_id=i), i) for i in range(ROWS)]
 
     assert ("warning", "", "ALTER TABLE … REPLICA IDENTITY FULL") == said(only(sample))
+
+
+def test_without_the_row_before_a_long_array_may_come_as_null() -> None:
+    """Debezium has no placeholder for some of them; a table without arrays is not warned of it."""
+    bare = [record(ehr_event(source=position(i), patient_id=i), i) for i in range(ROWS)]
+    arrays = [record(ehr_event(source=position(i), patient_id=i, allergies=["latex"]), i) for i in range(ROWS)]
+    table = EHR.tables["public.patient"]
+    nested = [
+        msgspec.structs.replace(one, encoding=Encoding("nested")) if one.name == "allergies" else one
+        for one in table.columns
+    ]
+    tables = {"public.patient": msgspec.structs.replace(table, columns=tuple(nested))}
+
+    warned = "an array that is long and did not change may come as null"
+    assert warned in only(arrays, msgspec.structs.replace(EHR, tables=tables)).message
+    assert warned not in only(bare).message
 
 
 def test_a_delete_that_shows_only_its_key_is_an_error_where_a_column_links_the_record() -> None:

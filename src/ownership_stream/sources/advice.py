@@ -13,7 +13,7 @@ import msgspec
 from ownership_stream.matrix.normalise import ENCODINGS
 from ownership_stream.matrix.reading import listed
 from ownership_stream.sources.databases import DATABASES
-from ownership_stream.sources.encodings import DECIMAL, Encoding
+from ownership_stream.sources.encodings import DECIMAL, NESTED, Encoding
 from ownership_stream.sources.events import add_fields
 from ownership_stream.sources.guard import named
 from ownership_stream.sources.mapping import Table
@@ -118,6 +118,8 @@ def _replica_identity(sample: Examination) -> Iterator[Finding]:
             yield Finding(severity, watched.name, "", setting, message)
         elif watched.bare_updates and watched.bare_updates == watched.ops["u"]:
             message = "no update shows the row before, so a delete will not say whose it was"
+            if watched.table is not None and any(column.encoding.word == NESTED for column in watched.table.columns):
+                message += ", and an array that is long and did not change may come as null"
             yield Finding("warning", watched.name, "", setting, message)
 
 
