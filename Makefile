@@ -5,6 +5,8 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --cov --cov-report=
+# Tests of one file share the servers that they start; the order is that of tests/conftest.py.
+BY_FILE := --dist loadfile --no-loadscope-reorder
 # Tests that need no broker: they share nothing and keep a core busy each.
 PURE := tests/unit tests/property tests/contracts tests/scenarios tests/deploy $(addprefix tests/chaos/test_,judge.py mutations.py soak.py)
 
@@ -21,7 +23,7 @@ ifdef PYTEST_ARGS
 	@$(PYTEST) $(PYTEST_ARGS)
 else
 	@$(PYTEST) --numprocesses 2 $(PURE)
-	@$(PYTEST) --cov-append -m "not faults" $(addprefix --ignore=,$(PURE))
+	@$(PYTEST) --cov-append --numprocesses 2 $(BY_FILE) $(addprefix --ignore=,$(PURE))
 endif
 	@$(BIN)/python tests/coverage_gate.py
 
@@ -44,7 +46,7 @@ deep: setup-test ## the property tests with many new examples
 format: setup-test ## let ruff mend what it can, and format
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format .
 
-faults: setup-test tools ## one of each fault, each judged; for as long as wanted: `make chaos`
+faults: setup-test tools ## of the tests only those with faults, one of each, each judged; for as long as wanted: `make chaos`
 	@$(BIN)/python -m pytest -m faults tests/chaos $(PYTEST_ARGS)
 
 chaos: setup-test ## faults under load, each round judged: MINUTES=30 SEED=… plays combinations, ROUNDS=200 kills with -9
@@ -88,9 +90,9 @@ loop-demo: setup-test tools ## two PostgreSQL databases, Debezium, the worker an
 	@PYTHONPATH=src:tests $(BIN)/python -m closed_loop.demo $(LOOP_ARGS)
 
 jars: setup-test ## fetch what the tests run in Java now: Kafka, Kafka Connect with its connectors, a schema registry (Maven)
-	@PYTHONPATH=tests $(BIN)/python -c 'from integration.kafka_process import cached_jars; print("broker:", cached_jars())'
-	@PYTHONPATH=src:tests $(BIN)/python -c 'from closed_loop.connect import POM, cached_jars; print("connect:", cached_jars(POM))'
-	@PYTHONPATH=tests $(BIN)/python -c 'from integration.registry import cached_registry; print("registry:", cached_registry())'
+	@PYTHONPATH=src:tests $(BIN)/python -c 'from integration.brokers import archive_classes; print("broker:", archive_classes())'
+	@PYTHONPATH=src:tests $(BIN)/python -c 'from closed_loop.connect import archive_classes; print("connect:", archive_classes())'
+	@PYTHONPATH=src:tests $(BIN)/python -c 'from integration.registry import archive_classes; print("registry:", archive_classes())'
 
 lock: ## compile the lock files anew from pyproject.toml
 	@scripts/lock

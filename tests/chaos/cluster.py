@@ -33,8 +33,13 @@ class Cluster:
     def __init__(self, nodes: int = 3, **settings: str) -> None:
         self._folder = folder = Path(tempfile.mkdtemp(prefix="chaos-kafka-"))
         voters = {number: kept_port() for number in range(1, nodes + 1)}
-        # A dead broker is found out sooner than by default, after 9 s.
-        quick = {"broker.session.timeout.ms": "4000", "broker.heartbeat.interval.ms": "500"}
+        # A dead broker is found out sooner than by default, after 9 s. So is a replica that fell behind: by default the
+        # leader holds back what nobody can read yet, for 30 s, if one disk of a broker fails that is alive otherwise.
+        quick = {
+            "broker.session.timeout.ms": "4000",
+            "broker.heartbeat.interval.ms": "500",
+            "replica.lag.time.max.ms": "5000",
+        }
         self.nodes = [
             KafkaNode(folder / str(number), number, voters=voters, settings=quick | settings, heap=HEAP, disks=DISKS)
             for number in voters

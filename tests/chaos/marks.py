@@ -10,4 +10,6 @@ FAULTS: Final = [
     pytest.mark.real_redis,
     pytest.mark.slow,
     pytest.mark.timeout(900),
+    # The workers are what is tested, in processes of their own; in this one only the judge would be slowed down.
+    pytest.mark.no_cover,
 ]

@@ -37,7 +37,7 @@ from ownership_stream.wire.avro_wire import wire_of
 DEADLINE: Final = 120.0
 POLL_SECONDS: Final = 0.1
 # What a transaction costs hardly depends on how much is in it: fewer of them leave the machine to the faults.
-BURST_SECONDS: Final = 0.5
+BURST_SECONDS: Final = 1.0
 LOG_LINES: Final = 12
 KILLED: Final = (FAILPOINT, -signal.SIGKILL, -signal.SIGTERM)
 # Short, so that a run is: a test's broker allows a session of one second. Not so short that a busy machine is taken
@@ -74,6 +74,7 @@ class Run:
         *,
         first: int = 2,
         partitions: int = 8,
+        source_partitions: int | None = None,
         replication: int = 1,
         rate: float = 120.0,
         burst: float = BURST_SECONDS,
@@ -97,8 +98,9 @@ class Run:
         self._first = first
         self._rate = rate
         self._burst = burst
-        # As many of each source: a topic with few partitions is shared out among few workers only.
-        self._shape = {"partitions": partitions, "source_partitions": partitions, "replication": replication}
+        # As many of each source unless told: a topic with few partitions is shared out among few workers only.
+        sources = source_partitions or partitions
+        self._shape = {"partitions": partitions, "source_partitions": sources, "replication": replication}
         self._said = {**SETTINGS, **({} if registry is None else avro(registry)), **said}
         self._decided = 0
         self._uncertain = False

@@ -41,9 +41,12 @@ WORKER_BYTES = 300 * 1024 * 1024
 
 @pytest.fixture(scope="module")
 def run_on_three() -> Iterator[Run]:
-    """Two workers under load on three nodes."""
+    """Two workers under load on three nodes.
+
+    Eight partitions of two sources, and eight of each topic of ours: a transaction costs three nodes the most.
+    """
     needs_java()
-    with Cluster(3) as cluster, Run(cluster, SEED, replication=3, rate=60.0) as run:
+    with Cluster(3) as cluster, Run(cluster, SEED, source_partitions=4, replication=3, rate=60.0) as run:
         for worker in run.workers:
             run.await_ready(worker)
         yield run

@@ -3,21 +3,14 @@
 import random
 from pathlib import Path
 
-import pytest
-
 from chaos.fault import REGISTRY
 from chaos.faults_registry import waiting_for_the_registry
+from chaos.marks import FAULTS
 from chaos.run import Run
 from integration.brokers import TestBroker
 from integration.registry import ApicurioNode
 
-pytestmark = [
-    pytest.mark.faults,
-    pytest.mark.real_broker,
-    pytest.mark.real_redis,
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-]
+pytestmark = FAULTS
 
 
 def test_workers_go_on_by_the_schemas_they_know_and_one_that_comes_waits(

@@ -5,18 +5,20 @@ Connect that comes back goes on with them and with the offsets that it had noted
 """
 
 import json
-import shutil
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from typing import Any, Final
 
 from closed_loop.forms import JSON_CONVERTER
+from integration.brokers import broker_in_java
+from integration.java import archived, command
 from integration.kafka_process import cached_jars, kept_port
 
 POM: Final = Path(__file__).parent.parent / "pom-connect.xml"
@@ -25,6 +27,22 @@ FLAW: Final = "DebeziumOpenLineageEmitter not initialized"
 MOST_MENDED: Final = 20
 START_SECONDS: Final = 300.0
 END_SECONDS: Final = 60.0
+
+
+def archive_classes() -> Path:
+    """Keeps the classes of a Connect, as far as it needs no connector for them; returns the folder of its jars."""
+
+    def run(options: Sequence[str]) -> None:
+        with TemporaryDirectory(prefix="connect-") as folder, broker_in_java() as bootstrap:
+            connect = Connect(Path(folder), bootstrap, {}, options=options)
+            try:
+                connect.start()
+                connect.await_answer()
+                connect.stop()
+            finally:
+                connect.kill()
+
+    return archived(cached_jars(POM), run)
 
 
 @dataclass
@@ -37,6 +55,7 @@ class Connect:
     port: int = field(default_factory=kept_port)
     heap: str = "256m"
     process: "subprocess.Popen[bytes] | None" = None
+    options: Sequence[str] = ()
     mended: int = 0
 
     @property
@@ -50,12 +69,11 @@ class Connect:
         self.folder.mkdir(parents=True, exist_ok=True)
         worker = self._file("worker", self._worker())
         files = [self._file(name, {"name": name, **config}) for name, config in self.connectors.items()]
-        java = ["java", f"-Xmx{self.heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Duser.timezone=UTC"]
+        java = [*command(cached_jars(POM), self.heap, *self.options), "-Duser.timezone=UTC"]
         java += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{cached_jars(POM)}/*"]
-        ward = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-        command = [*ward, *java, "org.apache.kafka.connect.cli.ConnectStandalone", worker, *files]
+        java += ["org.apache.kafka.connect.cli.ConnectStandalone", worker, *files]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(java, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """`kill -9`: what it had not noted is read, or written, again. Does nothing to one that is gone."""
@@ -84,6 +102,19 @@ class Connect:
             assert self.running, f"connect ended: {self.log()[-2000:]}"
             assert monotonic() < deadline, f"connectors do not run: {states}: {self.log()[-2000:]}"
             sleep(0.1)
+
+    def await_answer(self) -> None:
+        """Until it can be asked for its connectors."""
+        deadline = monotonic() + START_SECONDS
+        while True:
+            try:
+                self._ask("GET", "/connectors")
+            except OSError:
+                assert self.running, f"connect ended: {self.log()[-2000:]}"
+                assert monotonic() < deadline, f"connect does not answer: {self.log()[-2000:]}"
+                sleep(0.1)
+            else:
+                return
 
     def mend(self, states: Mapping[str, str]) -> None:
         """Restarts once more, as an operator does, what failed by a flaw of Debezium 3.3.1: see `FLAW`."""

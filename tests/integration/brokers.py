@@ -7,16 +7,17 @@ tree; else the embedded mock broker, which proves less.
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # exported, not by PEP 484's letter
 
-from integration.kafka_process import KafkaNode, java_is_there, kept_port, node_settings
+from integration.java import archived
+from integration.kafka_process import KafkaNode, cached_jars, java_is_there, kept_port, node_settings
 from ownership_stream.embedded import Embedded, free_port
 
 START_SECONDS = 120.0
@@ -102,7 +103,8 @@ def broker_in_java(data: Path | None = None, port: int | None = None) -> Iterato
 
 def await_answer(bootstrap: str, alive: Callable[[], bool] = lambda: True, brokers: int = 1) -> None:
     """Returns when so many brokers are known to one that answers; raises what the client says if they do not come."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    # One that has just begun is found at once, not when the client tries again after up to ten seconds.
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 200})
     deadline = monotonic() + START_SECONDS
     while True:
         try:
@@ -115,3 +117,39 @@ def await_answer(bootstrap: str, alive: Callable[[], bool] = lambda: True, broke
                 return
             assert monotonic() < deadline, f"{known} of {brokers} brokers after {START_SECONDS} s"
         sleep(0.1)
+
+
+def archive_classes() -> Path:
+    """Keeps a node's classes, those too that a transaction and a group need; returns the folder of its jars."""
+
+    def run(options: Sequence[str]) -> None:
+        with tempfile.TemporaryDirectory(prefix="kafka-") as folder:
+            node = KafkaNode(Path(folder), options=options)
+            try:
+                node.start()
+                await_answer(node.bootstrap, lambda: node.running)
+                _work(node.bootstrap)
+                node.stop()
+            finally:
+                node.kill()
+
+    return archived(cached_jars(), run)
+
+
+def _work(bootstrap: str) -> None:
+    """A record goes through a transaction that takes its group's offset with it."""
+    at = {"bootstrap.servers": bootstrap, "log_level": 0}
+    admin = AdminClient(at)
+    admin.create_topics([NewTopic("work", 1, 1)])["work"].result(START_SECONDS)
+    consumer = Consumer(at | {"group.id": "work", "auto.offset.reset": "earliest"})
+    consumer.subscribe(["work"])
+    producer = Producer(at | {"transactional.id": "work"})
+    producer.init_transactions()
+    for _ in range(2):
+        producer.begin_transaction()
+        producer.produce("work", b"work")
+        offsets = consumer.position(consumer.assignment())
+        producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata())
+        producer.commit_transaction()
+        assert consumer.consume(1, START_SECONDS)
+    consumer.close()

@@ -11,10 +11,13 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_urlsafe
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+
+from integration.java import command
 
 POM = Path(__file__).parent.parent / "pom.xml"
 CLUSTER_ID = "ownershipTestCluster00"
@@ -25,6 +28,8 @@ PORTS = range(20_000, 32_000)
 # Tests that run beside each other, in processes of pytest-xdist, have ports of their own.
 SHARE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
 _given: set[int] = set()
+# The files of an empty log directory, as Kafka's own tool made them for the first node of this process.
+_formed: dict[str, bytes] = {}
 
 
 def kept_port() -> int:
@@ -103,6 +108,7 @@ class KafkaNode:
 
     `voters` (node number -> controller port) is this node alone unless given. `settings` are added to its property
     file, in Kafka's own names. `disks` are its log directories; the first holds the cluster's metadata as well.
+    `options` are the JVM's.
     """
 
     folder: Path
@@ -112,6 +118,7 @@ class KafkaNode:
     settings: Mapping[str, str] = field(default_factory=dict)
     heap: str = "512m"
     disks: int = 1
+    options: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self.voters = self.voters or {self.number: kept_port()}
@@ -140,12 +147,10 @@ class KafkaNode:
         settings = node_settings(self.number, self.port, self.voters, *self.data) | dict(self.settings)
         config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         if not (self.data[0] / "meta.properties").exists():
-            form = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(config)]
-            subprocess.run([*self._java(), *form], check=True, capture_output=True)
-        # Where the system can tell it to, it ends with this process even if that is killed.
-        ward = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+            self._format(config)
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([*ward, *self._java(), "kafka.Kafka", str(config)], stdout=log, stderr=log)
+            kafka = [*self._java(*self.options), "kafka.Kafka", str(config)]
+            self.process = subprocess.Popen(kafka, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """`kill -9`; returns when it is gone. Does nothing to one that is gone."""
@@ -179,8 +184,25 @@ class KafkaNode:
         """All that it said, over all its starts."""
         return (self.folder / "log").read_text(errors="replace")
 
-    def _java(self) -> list[str]:
-        java = ["java", f"-Xmx{self.heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    def _format(self, config: Path) -> None:
+        """Makes its empty log directories: Kafka's tool for it, a JVM of its own, is run for the first node."""
+        if not _formed:
+            form = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(config)]
+            subprocess.run([*self._java(), *form], check=True, capture_output=True)
+            for file in self.data[0].iterdir():
+                _formed[file.name] = file.read_bytes()
+            return
+        for disk in self.data:
+            disk.mkdir()
+            for name, content in _formed.items():
+                (disk / name).write_bytes(content)
+            # 16 bytes in base64, none of the first few that Kafka keeps for itself.
+            own = {"version": "1", "cluster.id": CLUSTER_ID, "node.id": self.number}
+            own["directory.id"] = f"T{token_urlsafe(16)[1:]}"
+            (disk / "meta.properties").write_text("".join(f"{name}={value}\n" for name, value in own.items()))
+
+    def _java(self, *options: str) -> list[str]:
+        java = command(cached_jars(), self.heap, *options)
         return [*java, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{cached_jars()}/*"]
 
     def _signal(self, number: int) -> None:

@@ -4,18 +4,22 @@ It speaks Confluent's protocol at `/apis/ccompat/v7`. The archive is fetched onc
 Knows nothing of what is tested.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
-from signal import SIGCONT, SIGKILL, SIGSTOP
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
+from integration.java import archived, command
 from integration.kafka_process import kept_port
 
 VERSION = "2.6.13.Final"
@@ -41,17 +45,34 @@ def cached_registry() -> Path:
     return folder
 
 
+def archive_classes() -> Path:
+    """Keeps a registry's classes; returns the folder of the program."""
+
+    def run(options: Sequence[str]) -> None:
+        with TemporaryDirectory(prefix="registry-") as folder:
+            node = ApicurioNode(Path(folder), options=options)
+            try:
+                node.start()
+                node.register("work")
+                node.stop()
+            finally:
+                node.kill()
+
+    return archived(cached_registry(), run)
+
+
 @dataclass
 class ApicurioNode:
     """One registry: `start` it, `kill` it, `pause` it. It keeps its port, and its schemas with their numbers.
 
     By itself this build of Apicurio keeps all in memory; here its database is a file, as what a registry holds must
-    outlive it.
+    outlive it. `options` are the JVM's.
     """
 
     folder: Path
     port: int = field(default_factory=kept_port)
     process: "subprocess.Popen[bytes] | None" = None
+    options: Sequence[str] = ()
 
     @property
     def url(self) -> str:
@@ -73,22 +94,35 @@ class ApicurioNode:
         if self.running:
             return
         [runner] = cached_registry().rglob("apicurio-registry-app-*-runner.jar")
-        java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        java = command(cached_registry(), "512m", *self.options)
         java += [f"-Dquarkus.http.port={self.port}", "-Dquarkus.http.host=127.0.0.1"]
         database = f"jdbc:h2:file:{self.folder / 'schemas'};WRITE_DELAY=0;FILE_LOCK=NO"
         # On a busy machine its first connection takes longer than the five seconds that it would wait.
         java += [f"-Dquarkus.datasource.jdbc.url={database}", "-Dquarkus.datasource.jdbc.acquisition-timeout=120"]
         java += ["-Djava.util.logging.manager=org.jboss.logmanager.LogManager", "-jar", str(runner)]
-        ward = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-        command = [*ward, *java]
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "registry.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(java, stdout=log, stderr=log)
         self._await_answer()
+
+    def register(self, subject: str) -> None:
+        """Gives it some schema: the first one takes it longest."""
+        body = json.dumps({"schema": json.dumps({"type": "record", "name": "Work", "fields": []})}).encode()
+        kind = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
+        asked = Request(f"{self.url}/subjects/{subject}/versions", body, kind)  # noqa: S310  # as below
+        with urlopen(asked, timeout=END_SECONDS):  # noqa: S310  # as below
+            return
 
     def kill(self) -> None:
         """`kill -9`; returns when it is gone. Does nothing to one that is gone."""
-        self._signal(SIGKILL)
+        self._end(SIGKILL)
+
+    def stop(self) -> None:
+        """SIGTERM; returns when it is gone."""
+        self._end(SIGTERM)
+
+    def _end(self, number: int) -> None:
+        self._signal(number)
         if self.process is not None:
             self.process.wait(END_SECONDS)
 
