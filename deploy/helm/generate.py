@@ -14,24 +14,29 @@ from ruamel.yaml.comments import CommentedMap
 from ownership_stream.settings import Settings
 
 CHART: Final = Path(__file__).resolve().parent / "ownership-stream"
-PLACED: Final = frozenset(
-    {
-        "brokers",
-        "http_host",
-        "http_port",
-        "matrix_path",
-        "registry_ca_path",
-        "registry_url",
-        "registry_user",
-        "sasl_mechanism",
-        "sasl_username",
-        "security_protocol",
-        "sources_path",
-        "tls_ca_path",
-        "tls_certificate_path",
-        "tls_key_path",
-        *Settings.SECRETS,
-    }
+OF_PAGES: Final = frozenset(name for name in Settings.model_fields if name.startswith("pages_"))
+"""Settings that only `ownership-stream pages` reads, which this chart does not run."""
+PLACED: Final = (
+    frozenset(
+        {
+            "brokers",
+            "http_host",
+            "http_port",
+            "matrix_path",
+            "registry_ca_path",
+            "registry_url",
+            "registry_user",
+            "sasl_mechanism",
+            "sasl_username",
+            "security_protocol",
+            "sources_path",
+            "tls_ca_path",
+            "tls_certificate_path",
+            "tls_key_path",
+            *Settings.SECRETS,
+        }
+    )
+    - OF_PAGES
 )
 """Settings with a value of their own in the chart: files that it mounts, links, secrets. `settings` refuses them."""
 
@@ -56,7 +61,9 @@ def settings_schema() -> dict[str, Any]:
     return {
         "type": "object",
         "additionalProperties": False,
-        "properties": {name: _plain(one, named) for name, one in whole["properties"].items() if name not in PLACED},
+        "properties": {
+            name: _plain(one, named) for name, one in whole["properties"].items() if name not in PLACED | OF_PAGES
+        },
     }
 
 

@@ -183,7 +183,10 @@ def test_secrets_come_as_files_and_stand_nowhere_else(tools: Tools) -> None:
 
 
 def test_every_setting_has_one_place_in_the_chart() -> None:
-    """By its name under `settings`, or as a value of its own that the templates hand on, as files and secrets are."""
+    """By its name under `settings`, or as a value of its own that the templates hand on, as files and secrets are.
+
+    But for those of the pages, which the chart does not run.
+    """
     placed = generator().PLACED
     templates = "".join(
         path.read_text(encoding="utf-8") for path in sorted((CHART / "templates").iterdir()) if path.is_file()
@@ -192,7 +195,7 @@ def test_every_setting_has_one_place_in_the_chart() -> None:
     named = set(generator().settings_schema()["properties"])
 
     assert set() == set(placed) - handed, "templates/_helpers.tpl hands these on to nobody"
-    assert set(Settings.model_fields) == named | placed
+    assert set(Settings.model_fields) == named | placed | generator().OF_PAGES
     assert [] == [name for name in named if name.endswith("_path")], "a file needs a mount: place it in the chart"
 
 
