@@ -198,11 +198,13 @@ def answers_of(page: Any) -> Iterator[str]:
     """The pages that only forms lead to, each as it is reached."""
     page.goto("/record")
     page.get_by_label("Record id").fill("nobody")
-    page.get_by_role("button", name="Show").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Show").click()
     yield "lookup-missing"
     page.goto("/try?field=legal_name")
     page.get_by_label("New value").fill("family: Doe")
-    page.get_by_role("button", name="Try").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Try").click()
     yield "tried"
     page.goto(PATHS["case"])
     page.get_by_role("button", name="Show the values").click()

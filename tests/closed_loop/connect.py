@@ -5,13 +5,14 @@ Connect that comes back goes on with them and with the offsets that it had noted
 """
 
 import json
+import os
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGKILL, SIGTERM
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from typing import Any, Final
@@ -78,6 +79,24 @@ class Connect:
     def kill(self) -> None:
         """`kill -9`: what it had not noted is read, or written, again. Does nothing to one that is gone."""
         self._end(SIGKILL)
+
+    def kill_when_noted(self) -> None:
+        """`kill -9` at a moment at which its file says where each source is.
+
+        Without that Debezium begins with a snapshot, as at first, and what was changed since the last offset is told by
+        rows as they then are, not one by one. A Connect at work empties its file for the moment of each write.
+        """
+        assert self.process is not None
+        deadline = monotonic() + START_SECONDS
+        while True:
+            self.process.send_signal(SIGSTOP)
+            _, status = os.waitpid(self.process.pid, os.WUNTRACED)
+            assert os.WIFSTOPPED(status), f"connect ended: {self.log()[-2000:]}"
+            if self._noted():
+                return self.kill()
+            self.process.send_signal(SIGCONT)
+            assert monotonic() < deadline, "connect notes no offsets"
+            sleep(0.1)
 
     def stop(self) -> None:
         """In order: offsets are noted first."""
@@ -154,6 +173,17 @@ class Connect:
             "offset.flush.interval.ms": "500",
             "connector.client.config.override.policy": "All",
         }
+
+    def _noted(self) -> bool:
+        """Whether the offsets of all sources stand in its file, whose keys begin with the connectors' names."""
+        path = self.folder / "offsets"
+        found = path.read_bytes() if path.exists() else b""
+        sources = [
+            name
+            for name, config in self.connectors.items()
+            if "debezium.connector.postgresql" in config["connector.class"]
+        ]
+        return all(f'"{name}"'.encode() in found for name in sources)
 
     def _file(self, name: str, settings: Mapping[str, str]) -> str:
         path = self.folder / f"{name}.properties"

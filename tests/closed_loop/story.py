@@ -99,7 +99,7 @@ class Story:
             writer.kill()
         if self.crash:
             self.tell("  Kafka Connect is killed with -9: the connectors of both systems, and the sinks")
-            self.loop.connect.kill()
+            self.loop.connect.kill_when_noted()
 
     def _back(self) -> None:
         self.tell("  what was killed is started, and goes on where it had noted that it was")
