@@ -116,7 +116,7 @@ def test_ctrl_c_ends_a_demo_with_its_summary() -> None:
         running.send_signal(signal.SIGINT)
         told, complaints = running.communicate(timeout=LONGEST)
 
-    assert 0 == running.returncode, complaints
+    assert 0 == running.returncode, told + complaints
     assert "the counts add up" in told
     assert 0 == asked.returncode, asked.stderr
     assert "last decisions" in asked.stdout

@@ -37,6 +37,8 @@ SENTENCE_SECONDS: Final = 0.6
 PLAIN_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.1
 DRAIN_SECONDS: Final = 30.0
+REST_SECONDS: Final = 1.0
+"""For how long nothing may move before the stream is at rest: on a busy machine counts are late themselves."""
 BEHIND: Final = 200
 """Records on their way at which the clinic waits: a slow machine is given less to do."""
 RATE_FRAMES: Final = 10
@@ -229,15 +231,17 @@ class Demo:
         self._clinic.stop_editing()
         deadline = monotonic() + DRAIN_SECONDS
         before: tuple[int, ...] | None = None
+        since = monotonic()
         pause = threading.Event()
         while True:
             self._raise()
             counts = self._counts()
-            if counts == before and self._at_rest(counts):
+            if counts != before:
+                before, since = counts, monotonic()
+            elif self._at_rest(counts) and monotonic() - since >= REST_SECONDS:
                 return
             if monotonic() > deadline:
                 raise OwnershipError(f"the stream did not come to rest within {DRAIN_SECONDS:.0f} s: {counts}")
-            before = counts
             pause.wait(LOOK_SECONDS)
 
     def _counts(self) -> tuple[int, ...]:
