@@ -24,9 +24,9 @@ def logging_kept() -> Iterator[None]:
 
 
 @contextmanager
-def logged() -> Iterator[StringIO]:
-    """What is logged meanwhile; a line that would lose a part raises."""
+def logged(level: str = "info", *, strict: bool = True) -> Iterator[StringIO]:
+    """What is logged meanwhile; where it is ``strict``, a line that would lose a part raises."""
     with logging_kept():
         stream = StringIO()
-        configure_logging("info", stream=stream, strict=True)
+        configure_logging(level, stream=stream, strict=strict)
         yield stream

@@ -2,19 +2,18 @@
 
 import io
 import json
-import logging
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-import structlog
 from pydantic import SecretStr
 
+import logging_kit
 from integration.running import Running, headers_of, running
 from integration.whole_story import ANN, BEA, GARBAGE, SECRETS, TRACE, tell
 from ownership_stream.embedded import Embedded
 from ownership_stream.review import Week
-from ownership_stream.telemetry import configure_logging, hash_id, hash_key
+from ownership_stream.telemetry import hash_id, hash_key
 from ownership_stream.wire import JSON, Apply, Conflict, Resolution
 from step_kit import error_headers
 
@@ -22,14 +21,8 @@ from step_kit import error_headers
 @pytest.fixture(scope="module")
 def log() -> Iterator[io.StringIO]:
     """All that the worker logs, down to `debug`; logging is put back afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    lines = io.StringIO()
-    configure_logging("debug", stream=lines)
-    yield lines
-    structlog.reset_defaults()
-    logging.getLogger("ownership_stream").setLevel(logging.NOTSET)
-    root.handlers[:], root.level = handlers, level
+    with logging_kit.logged("debug", strict=False) as lines:
+        yield lines
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-import structlog
 
-from ownership_stream.telemetry import configure_logging, get_logger
+import logging_kit
+from ownership_stream.telemetry import get_logger
 from ownership_stream.telemetry.repeats import WINDOW_SECONDS, Repeats
 
 
@@ -105,14 +105,8 @@ def test_a_long_line_is_quoted_in_part(log: Log) -> None:
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
     """What is logged, as text; logging is put back afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure_logging("info", stream=stream)
-    yield stream
-    structlog.reset_defaults()
-    logging.getLogger("ownership_stream").setLevel(logging.NOTSET)
-    root.handlers[:], root.level = handlers, level
+    with logging_kit.logged("info", strict=False) as stream:
+        yield stream
 
 
 def said(stream: io.StringIO) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from rich.console import Console
 
+import logging_kit
 from ownership_stream.matrix.compile import load_document
 from ownership_stream.outcomes import OUTCOMES
 from ownership_stream.telemetry import (
@@ -96,14 +97,8 @@ def telemetry() -> Telemetry:
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
     """What is logged, as text; logging is put back afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure_logging("debug", stream=stream)
-    yield stream
-    structlog.reset_defaults()
-    logging.getLogger("ownership_stream").setLevel(logging.NOTSET)
-    root.handlers[:], root.level = handlers, level
+    with logging_kit.logged("debug", strict=False) as stream:
+        yield stream
 
 
 def logged(stream: io.StringIO) -> list[dict[str, Any]]:

@@ -5,15 +5,13 @@ asks this machine by the address that the demo prints, so that no site can reach
 """
 
 import asyncio
-import threading
-from collections.abc import Callable
 from itertools import cycle
 from typing import Final, NamedTuple
 
 from aiohttp import web
 
+from ownership_stream.demo.threads import LoopThread
 from ownership_stream.desk import Office
-from ownership_stream.errors import OwnershipError
 from ownership_stream.matrix.compile import MatrixDocument
 from ownership_stream.matrix.compiled import Matrix
 from ownership_stream.web.actors import READER, Actor
@@ -63,49 +61,19 @@ class DemoDoor:
         return key in self._people
 
 
-class PagesThread:
+class PagesThread(LoopThread):
     """The pages on an event loop of their own."""
 
     def __init__(self, office: Office, document: MatrixDocument) -> None:
+        super().__init__("pages", start_seconds=START_SECONDS, stop_seconds=STOP_SECONDS)
         self._people = people_of(office.matrix)
         self._door = DemoDoor(self._people)
         more = [web.get("/people", self._choose), web.post("/people", self._become)]
         self._server = Server(office, document, [self._door], demo=True, more=more)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pages", daemon=True)
         self.url = ""
-        self.error: OwnershipError | None = None
 
-    def start(self) -> None:
-        """Starts it; returns when it answers, raises the error of pages that did not come that far."""
-        self._thread.start()
-        if not self._started.wait(START_SECONDS):
-            raise OwnershipError(f"the pages did not start within {START_SECONDS:.0f} s")
-        if self.error is not None:
-            raise self.error
-
-    def stop(self) -> None:
-        """Stops it."""
-        if self._loop is not None and self._stop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
-        if self._thread.ident is not None:
-            self._thread.join(STOP_SECONDS)
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._serve(self._tell))
-        except OwnershipError as error:
-            self.error = error
-        except Exception as error:  # noqa: BLE001 (told to whoever runs the demo, who ends it)
-            self.error = OwnershipError(f"the pages ended: {type(error).__name__}")
-        finally:
-            self._started.set()
-
-    async def _serve(self, started: Callable[[int], None]) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        await serve(self._server, HOST, 0, started, self._stop)
+    async def _serve(self, stop: asyncio.Event) -> None:
+        await serve(self._server, HOST, 0, self._tell, stop)
 
     def _tell(self, port: int) -> None:
         self._door.address = f"{HOST}:{port}"

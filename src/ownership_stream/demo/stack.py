@@ -7,8 +7,6 @@ broker cannot answer are left out, each by its name. Its log goes to a file, sin
 import asyncio
 import shlex
 import tempfile
-import threading
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +17,8 @@ from pydantic import SecretStr
 from ownership_stream import sources
 from ownership_stream.app import Worker, serve
 from ownership_stream.assembly import Assembly, assemble, stages
+from ownership_stream.demo.threads import LoopThread
 from ownership_stream.embedded import Embedded
-from ownership_stream.errors import OwnershipError
 from ownership_stream.lane import Broker
 from ownership_stream.looking import Looker
 from ownership_stream.matrix import compile as matrices
@@ -130,50 +128,20 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-class WorkerThread:
+class WorkerThread(LoopThread):
     """The worker on an event loop of its own, so that neither the view nor the clinic holds it up."""
 
     def __init__(self, assembly: Assembly) -> None:
+        super().__init__("worker", start_seconds=START_SECONDS, stop_seconds=STOP_SECONDS)
         self._assembly = assembly
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self.worker: Worker | None = None
-        self.error: OwnershipError | None = None
-
-    def start(self) -> None:
-        """Starts it; returns when /metrics answers, raises the error of a worker that did not come that far."""
-        self._thread.start()
-        if not self._started.wait(START_SECONDS):
-            raise OwnershipError(f"the worker did not start within {START_SECONDS:.0f} s")
-        if self.error is not None:
-            raise self.error
 
     @property
     def waiting_for(self) -> str:
         """Why the worker is not ready, in words; empty if it is."""
         return "not started" if self.worker is None else self.worker.lanes.readiness()
 
-    def stop(self) -> None:
-        """Stops it, with everything at work settled."""
-        if self._loop is not None and self._stop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
-        if self._thread.ident is not None:
-            self._thread.join(STOP_SECONDS)
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._serve(self._tell))
-        except OwnershipError as error:
-            self.error = error
-        except Exception as error:  # noqa: BLE001 (told to whoever runs the demo, who ends it)
-            self.error = OwnershipError(f"the worker ended: {type(error).__name__}")
-        finally:
-            self._started.set()
-
-    async def _serve(self, started: Callable[[Worker], None]) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    async def _serve(self, stop: asyncio.Event) -> None:
         parts = self._assembly
         await serve(
             parts.config,
@@ -182,8 +150,8 @@ class WorkerThread:
             observer=parts.observer,
             metrics=parts.telemetry,
             rounds=(parts.ticks, parts.census),
-            stop=self._stop,
-            started=started,
+            stop=stop,
+            started=self._tell,
         )
 
     def _tell(self, worker: Worker) -> None:
