@@ -16,7 +16,6 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +27,7 @@ from uuid import uuid4
 import latency
 import scale
 from figures import between_marks, differences, number, pace
-from load import Load, bytes_of, made
+from load import Load, bytes_of, made, of_intake
 from peers.job import Job
 from profiles import Profile
 from report import HALF, TENTH, Results, half_of, tables, targets
@@ -107,13 +106,12 @@ class Bench:
         name = f"{self.name}-{peer.word}-{self.runs:03d}"
         folder = self.folder / name
         folder.mkdir()
-        own = peer.cdc or not changes
         return Job(
             name=name,
             bootstrap=self.site.bootstrap,
             redis_url=self.site.redis_url,
             partitions=PARTITIONS,
-            changes=f"{name}.changes" if own else changes,
+            changes=f"{name}.changes" if peer.cdc else changes or f"{name}.given",
             sources=source_topics(name),
             folder=str(folder),
             **said,
@@ -130,7 +128,7 @@ class Bench:
         if peer.cdc:
             inputs, follow = list(job.sources.values()), job.changes
             self.site.create(inputs, PARTITIONS)
-            self.site.write(load.cdc, self.topics(job, load))
+            self.settle(peer, job, load)
         with running(peer, job) as run:
             looking = Watch(self.site, run, self.site.ends(inputs), follow)
             with Profile(run, wanted=self.profile == peer.word) as profile:
@@ -153,6 +151,16 @@ class Bench:
         )
         self.site.delete(job.name)
 
+    def settle(self, peer: Peer, job: Job, load: Load) -> None:
+        """Lets a reader of CDC records bring all records into being, and gives it the rest of the load.
+
+        All at once, every row of the EHR would ask whose it is behind the whole load, and the asking be measured.
+        """
+        self.site.write(load.cdc[: load.warm_cdc], self.topics(job, load))
+        with running(peer, job) as run:
+            Watch(self.site, run, self.site.ends(job.sources.values()), job.changes).until_done()
+        self.site.write(load.cdc[load.warm_cdc :], self.topics(job, load))
+
     def topics(self, job: Job, load: Load) -> dict[str, str]:
         """The topics of a run under the names that the load's rows have for them."""
         names = {load.changes[0].topic: job.changes}
@@ -161,8 +169,8 @@ class Bench:
     def compare(self, peer: Peer, job: Job, log: Any, load: Load) -> int:
         """How many outputs were found equal to those wanted; raises `DiffersError`."""
         if log is not None:
-            lost = Counter(row.change for row in load.changes)
-            lost.subtract(log.changes)
+            lost = of_intake(row.change for row in load.changes)
+            lost.subtract(of_intake(log.changes))
             if any(lost.values()):
                 raise DiffersError(f"peer `{peer.word}`: intake wrote other changes than the load's")
             found, wanted = written(self.site, job), expected(log, job)
@@ -196,10 +204,11 @@ class Bench:
         self.site.create([*(job.sources.values() if peer.cdc else [job.changes])], PARTITIONS, PREPARED)
         prepare(self.site, peer, job)
         names, rows = self.topics(job, load), load.cdc if peer.cdc else load.changes
+        warm = load.warm_cdc if peer.cdc else load.warm
         names = {word: topic for word, topic in names.items() if peer.cdc == (topic in job.sources.values())}
-        self.site.write(rows[: load.warm], names)
+        self.site.write(rows[:warm], names)
         follow = job.changes if peer.cdc else ""
-        todo = latency.phases(list(loads.values()), rows[load.warm :], self.sizes.seconds, laps=peer.copies)
+        todo = latency.phases(list(loads.values()), rows[warm:], self.sizes.seconds, laps=peer.copies)
         with running(peer, job) as run:
             Watch(self.site, run, self.site.ends(names.values()), follow).until_done()
             for word, phase in zip(loads, todo, strict=True):

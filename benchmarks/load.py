@@ -6,7 +6,7 @@ only what is to be written to topics. The same seed gives the same events.
 """
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import bench_stages as stages
 from bench_decide import NOW, ROW
 
 from ownership_stream import sources
+from ownership_stream.assembly import homes_of
 from ownership_stream.identity import partition_of
 from ownership_stream.lane.contract import Output, Record
 from ownership_stream.matrix.compile import load as load_matrix
@@ -100,7 +101,14 @@ class Clinic(stages.Clinic):
             events = [self.echo(output) for output in sent if output.topic in stages.TOPICS.apply.values()]
 
     def decide(self, output: Output) -> list[Output]:
-        """What the decide step makes of a change, which is written down."""
+        """What is sent because of a change and of all that it says to other records; each change is written down."""
+        todo, sent = deque([output]), list[Output]()
+        while todo:
+            for one in self._decided(todo.popleft()):
+                (todo if one.topic == stages.TOPICS.changes else sent).append(one)
+        return sent
+
+    def _decided(self, output: Output) -> list[Output]:
         name, offset = (output.key or b"").decode(), len(self.changes)
         where = partition_of(name, self.partitions)
         change = dict(output.headers)["ce_id"].decode()
@@ -166,11 +174,13 @@ class Settled:
 class Load:
     """A load: `warm` changes that bring every record into being, then those that are measured.
 
-    `mix` says in per cent what the measured ones were, `outcomes` what became of the fields in them.
+    Of the CDC records `warm_cdc` are those that bring records into being. `mix` says in per cent what the measured
+    changes were, `outcomes` what became of the fields in them.
     """
 
     cdc: list[Row]
     changes: list[Row]
+    warm_cdc: int
     warm: int
     records: int
     mix: dict[str, float]
@@ -201,13 +211,13 @@ def made_settled(records: int, changes: int, partitions: int) -> Load:
 
 def _worked(found: Clinic, changes: int, records: int) -> Load:
     dice = random.Random(SEED)  # noqa: S311 (the dice of a benchmark)
-    warm, began = len(found.changes), len(found.events)
+    warm_cdc, warm, began = len(found.cdc), len(found.changes), len(found.events)
     found.outcomes.clear()
     while len(found.changes) - warm < changes:
         found.happens(dice)
     kinds = Counter(event[0] for event in found.events[began:])
     mix = {kind: 100 * count / kinds.total() for kind, count in kinds.most_common()}
-    return Load(found.cdc, found.changes, warm, records, mix, dict(found.outcomes.most_common()))
+    return Load(found.cdc, found.changes, warm_cdc, warm, records, mix, dict(found.outcomes.most_common()))
 
 
 def clinic(partitions: int) -> Clinic:
@@ -216,7 +226,8 @@ def clinic(partitions: int) -> Clinic:
     mappings = {name: sources.load(MAPPINGS / f"{name}.yaml", matrix) for name in SOURCES}
     decoders = {topic: sources.decoder(mappings[name], matrix) for name, topic in SOURCES.items()}
     writers = {name: Writer(mapping, matrix) for name, mapping in mappings.items()}
-    step = DecideStep(matrix, writers, stages.TOPICS, state_topic="ownership.state")
+    homes = homes_of(mappings.values())
+    step = DecideStep(matrix, writers, stages.TOPICS, state_topic="ownership.state", homes=homes)
     return Clinic(IntakeStep(decoders, stages.TOPICS), step, first=FIRST, partitions=partitions)
 
 
@@ -233,6 +244,14 @@ def number_of(name: str) -> int:
 def row(number: int) -> dict[str, Any]:
     """The EHR's row of a patient, once settled."""
     return {**ROW, **REST, "patient_id": number, "crm_id": contact(number), "lead_source_group": "paid"}
+
+
+def of_intake(changes: Iterable[str]) -> Counter[str]:
+    """The ids of changes that intake made, each as often as it is there.
+
+    How often records say something to each other, which has an id with a colon, depends on what comes first.
+    """
+    return Counter(change for change in changes if ":" not in change)
 
 
 def bytes_of(rows: Iterable[Row]) -> float:

@@ -27,6 +27,8 @@ class Job:
     """One run of one peer. `name` is its group, and what its own topics begin with.
 
     `changes` is the input topic of the decide stage, `sources` the CDC topic of each source. `folder` is for its files.
+    Where that input is there already it has all changes that follow from others too: what the decide stage says to
+    other records then goes to a topic of the run's own, which nobody reads.
     `batch`: the most records in a batch of ours. `swift`: commits often, as whoever looks at latency would set it; else
     as whoever looks at throughput would.
     """
@@ -64,7 +66,7 @@ class Job:
                 "matrix_path": MATRIX,
                 "sources_path": MATRIX.parent / "sources",
                 "source_topics": {source: [topic] for source, topic in self.sources.items()},
-                "topic_changes": self.changes,
+                "topic_changes": f"{self.name}.changes",
                 "topic_apply_prefix": f"{self.name}.apply.",
                 "tick_interval_seconds": 3600.0,
                 "batch_max_records": self.batch,
@@ -77,7 +79,10 @@ class Job:
     def outputs(self) -> list[str]:
         """The topics to which decisions go."""
         settings = self.settings
+        said = [] if self.changes == settings.topic_changes else [settings.topic_changes]
         return [
+            *said,
+            settings.topic_links,
             settings.topic_apply("ehr"),
             settings.topic_apply("crm"),
             settings.topic_conflicts,
